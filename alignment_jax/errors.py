@@ -1,0 +1,18 @@
+"""The one exception for a user's mistake: config, data, checkpoint or mesh.
+
+The scripts in `experiments/` print it as one line and exit with status 2.
+Anything else that escapes is a bug of ours and keeps its stack trace.
+"""
+
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+  """Bad input: names the value, what is allowed, and the next step."""
+
+
+def unknown(what: str, name: object, available: Iterable[str]) -> UserError:
+  """The error for a name that no table holds; it lists the table."""
+  return UserError(
+    f"no {what} '{name}'; available: {', '.join(sorted(available))}"
+  )

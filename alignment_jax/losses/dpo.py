@@ -1,0 +1,62 @@
+"""Direct preference optimisation."""
+
+import jax
+from jaxtyping import Array, Float
+
+from alignment_jax.ops import guards
+
+
+def dpo_loss(
+  policy_chosen: Float[Array, "*batch"],
+  policy_rejected: Float[Array, "*batch"],
+  reference_chosen: Float[Array, "*batch"],
+  reference_rejected: Float[Array, "*batch"],
+  *,
+  beta: float,
+  label_smoothing: float = 0.0,
+) -> Float[Array, "*batch"]:
+  """Fit a Bradley-Terry model whose reward is beta times the log-ratio.
+
+  Rafailov et al., 2023 (arXiv:2305.18290), and its conservative form for
+  labels that are wrong with probability e:
+
+      -(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h)
+
+  with h the margin: log-ratio to the reference of the chosen response minus
+  that of the rejected one. Where P(chosen wins) is p, the minimum is at
+  h = logit(p) / beta, so at p = 1 and e = 0 there is none: h grows for ever,
+  whatever beta is. That is why IPO exists.
+
+  Args:
+    policy_chosen: log-probability of the preferred response, in nats, summed
+      over its tokens. Likewise the next three.
+    policy_rejected: the other response under the policy.
+    reference_chosen: the preferred response under the reference; held constant.
+    reference_rejected: the other response under the reference; held constant.
+    beta: strength of the KL regularisation, > 0, per nat.
+    label_smoothing: e, the probability of a wrong label, in [0, 0.5).
+
+  Returns:
+    One loss per pair, in nats; log 2 where the policy is the reference.
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or a
+      coefficient is out of range.
+  """
+  policy_chosen, policy_rejected, reference_chosen, reference_rejected = (
+    guards.same_shape_floats(
+      policy_chosen=policy_chosen,
+      policy_rejected=policy_rejected,
+      reference_chosen=reference_chosen,
+      reference_rejected=reference_rejected,
+    )
+  )
+  guards.positive(beta=beta)
+  guards.within(0.0, 0.5, label_smoothing=label_smoothing)
+  reference_margin = jax.lax.stop_gradient(
+    reference_chosen - reference_rejected
+  )
+  logit = beta * (policy_chosen - policy_rejected - reference_margin)
+  return -(1 - label_smoothing) * jax.nn.log_sigmoid(
+    logit
+  ) - label_smoothing * jax.nn.log_sigmoid(-logit)

@@ -1,0 +1,99 @@
+"""Direct reward optimisation from single scored responses (DRO-V)."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from alignment_jax.ops import guards
+
+
+def dro_policy_loss(
+  policy_logprobs: Float[Array, "*batch"],
+  reference_logprobs: Float[Array, "*batch"],
+  rewards: Float[Array, "*batch"],
+  values: Float[Array, "*batch"],
+  *,
+  tau: float,
+) -> Float[Array, "*batch"]:
+  """Squared residual of the optimality equation, for the policy.
+
+  Richemond et al., 2024 (arXiv:2405.19107, v1), eq. 8 after the paper's
+  rescaling by 1 / tau:
+
+      (r - V - tau rho)^2 / (2 tau),   rho = log policy - log reference
+
+  At the optimum r - V = tau rho for every response, whatever distribution the
+  responses were drawn from. V is not a variance baseline: off-policy, leaving
+  it out moves the optimum.
+
+  Args:
+    policy_logprobs: log-probability of the response, in nats, summed over its
+      tokens.
+    reference_logprobs: the same under the reference; held constant.
+    rewards: reward of the response.
+    values: V(prompt), in units of reward; held constant.
+    tau: strength of the KL regularisation, > 0, reward per nat.
+
+  Returns:
+    One loss per response, >= 0.
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
+  """
+  policy_logprobs, reference_logprobs, rewards, values = (
+    guards.same_shape_floats(
+      policy_logprobs=policy_logprobs,
+      reference_logprobs=reference_logprobs,
+      rewards=rewards,
+      values=values,
+    )
+  )
+  guards.positive(tau=tau)
+  target = jax.lax.stop_gradient(rewards - values + tau * reference_logprobs)
+  return jnp.square(target - tau * policy_logprobs) / (2 * tau)
+
+
+def dro_value_loss(
+  policy_logprobs: Float[Array, "*batch"],
+  reference_logprobs: Float[Array, "*batch"],
+  rewards: Float[Array, "*batch"],
+  values: Float[Array, "*batch"],
+  *,
+  tau: float,
+) -> Float[Array, "*batch"]:
+  """Squared residual of the optimality equation, for the value network.
+
+  Richemond et al., 2024 (arXiv:2405.19107, v1), the objective of Theorem 1:
+
+      (r - V - tau rho)^2 / 2,   rho = log policy - log reference
+
+  The minimiser is V(prompt) = E[r - tau rho] over the data; at the common
+  optimum with the policy it is tau log E_reference[exp(r / tau)].
+
+  Args:
+    policy_logprobs: log-probability of the response, in nats, summed over its
+      tokens; held constant.
+    reference_logprobs: the same under the reference; held constant.
+    rewards: reward of the response; held constant.
+    values: V(prompt), in units of reward.
+    tau: strength of the KL regularisation, > 0, reward per nat.
+
+  Returns:
+    One loss per response, >= 0.
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
+  """
+  policy_logprobs, reference_logprobs, rewards, values = (
+    guards.same_shape_floats(
+      policy_logprobs=policy_logprobs,
+      reference_logprobs=reference_logprobs,
+      rewards=rewards,
+      values=values,
+    )
+  )
+  guards.positive(tau=tau)
+  target = jax.lax.stop_gradient(
+    rewards - tau * (policy_logprobs - reference_logprobs)
+  )
+  return jnp.square(target - values) / 2

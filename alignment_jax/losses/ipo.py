@@ -1,0 +1,57 @@
+"""Identity preference optimisation."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from alignment_jax.ops import guards
+
+
+def ipo_loss(
+  policy_chosen: Float[Array, "*batch"],
+  policy_rejected: Float[Array, "*batch"],
+  reference_chosen: Float[Array, "*batch"],
+  reference_rejected: Float[Array, "*batch"],
+  *,
+  tau: float,
+) -> Float[Array, "*batch"]:
+  """Regress the margin on 1 / (2 tau).
+
+  Azar et al., 2023 (arXiv:2310.12036, v2), eq. 17. The margin h is the
+  log-ratio to the reference of the chosen response minus that of the rejected
+  one. The minimum is finite even when one response always wins, so the policy
+  stays near the reference; where P(chosen wins) is p, it is at
+  h = (2 p - 1) / (2 tau).
+
+  The formula is for log-probabilities summed over tokens, as in Azar et al.
+  TRL and HALOs divide each log-ratio by its length; their tau is then larger
+  by about that length.
+
+  Args:
+    policy_chosen: log-probability of the preferred response, in nats, summed
+      over its tokens. Likewise the next three.
+    policy_rejected: the other response under the policy.
+    reference_chosen: the preferred response under the reference; held constant.
+    reference_rejected: the other response under the reference; held constant.
+    tau: strength of the KL regularisation, > 0. Some libraries call it `beta`.
+
+  Returns:
+    One loss per pair, >= 0, in squared nats.
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
+  """
+  policy_chosen, policy_rejected, reference_chosen, reference_rejected = (
+    guards.same_shape_floats(
+      policy_chosen=policy_chosen,
+      policy_rejected=policy_rejected,
+      reference_chosen=reference_chosen,
+      reference_rejected=reference_rejected,
+    )
+  )
+  guards.positive(tau=tau)
+  reference_margin = jax.lax.stop_gradient(
+    reference_chosen - reference_rejected
+  )
+  margin = policy_chosen - policy_rejected - reference_margin
+  return jnp.square(margin - 1 / (2 * tau))

@@ -1,0 +1,253 @@
+"""The encoder-decoder family: T5 with gated MLPs (version 1.1)."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from alignment_jax.models import attention, base, layers, positions
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class T5Settings:
+  """Shape of a T5 (Raffel et al., 2020, arXiv:1910.10683).
+
+  Attributes:
+    vocabulary_size: rows of the embedding.
+    width: features of the residual stream.
+    encoder_layers: blocks of the encoder.
+    decoder_layers: blocks of the decoder.
+    heads: of every attention.
+    head_width: features of a head.
+    mlp_width: features inside the MLP.
+    buckets: relative positions that are told apart.
+    max_distance: positions further apart than this share a bucket.
+    norm_epsilon: added to the mean square in a norm.
+    tied: whether the embedding is also the output layer; its logits are then
+      scaled by width^-1/2.
+    start_id: what the decoder reads before the first response token.
+    dropout: share of features dropped where a key is given.
+    dtype: of the computation; parameters are float32.
+  """
+
+  vocabulary_size: int
+  width: int
+  encoder_layers: int
+  decoder_layers: int
+  heads: int
+  head_width: int
+  mlp_width: int
+  buckets: int = 32
+  max_distance: int = 128
+  norm_epsilon: float = 1e-6
+  tied: bool = False
+  start_id: int = 0
+  dropout: float = 0.0
+  dtype: str = "float32"
+
+
+def t5(settings: T5Settings) -> base.Model:
+  """An encoder-decoder model behind the border."""
+  return base.make(T5(settings), settings)
+
+
+class PositionBias(nn.Module):
+  """What attention adds for the distance between query and key, per head."""
+
+  settings: T5Settings
+  bidirectional: bool
+
+  @nn.compact
+  def __call__(self, query_positions, key_positions):
+    s = self.settings
+    table = self.param(
+      "table",
+      nn.with_logical_partitioning(
+        nn.initializers.normal(s.width**-0.5), ("buckets", "heads")
+      ),
+      (s.buckets, s.heads),
+      jnp.float32,
+    )
+    bucket = positions.relative_bucket(
+      key_positions[None, :] - query_positions[:, None],
+      bidirectional=self.bidirectional,
+      buckets=s.buckets,
+      max_distance=s.max_distance,
+    )
+    return jnp.moveaxis(table[bucket], -1, 0)[None]  # [1, N, T, S]
+
+
+class EncoderBlock(nn.Module):
+  """One layer of the encoder."""
+
+  settings: T5Settings
+
+  @nn.compact
+  def __call__(self, x, mask, bias, deterministic):
+    x, _ = _attend_to_self(self, x, mask, None, bias, deterministic)
+    return _mlp(self, x, deterministic), None
+
+
+class DecoderBlock(nn.Module):
+  """One layer of the decoder."""
+
+  settings: T5Settings
+
+  @nn.compact
+  def __call__(self, x, prefix, memory, mask, cross_mask, bias, deterministic):
+    s = self.settings
+    x, new = _attend_to_self(self, x, mask, prefix, bias, deterministic)
+    y = attention.CrossAttention(
+      heads=s.heads,
+      head_width=s.head_width,
+      width=s.width,
+      scale=1.0,
+      query_gain=1 / s.head_width,
+      dtype=jnp.dtype(s.dtype),
+      name="cross_attention",
+    )(_norm(s, "cross_attention_norm")(x), memory, cross_mask)
+    x = x + nn.Dropout(s.dropout, deterministic=deterministic)(y)
+    return _mlp(self, x, deterministic), new
+
+
+class T5(nn.Module):
+  """The network; `base.Network` says what its methods mean."""
+
+  settings: T5Settings
+
+  def setup(self):
+    s = self.settings
+    dtype = jnp.dtype(s.dtype)
+    self.embedding = layers.Embedding(
+      vocabulary_size=s.vocabulary_size,
+      width=s.width,
+      deviation=1.0,
+      dtype=dtype,
+    )
+    self.encoder_bias = PositionBias(s, bidirectional=True)
+    self.encoder = layers.stacked(
+      EncoderBlock, s.encoder_layers, scanned=0, shared=3
+    )(s)
+    self.encoder_norm = _norm(s)
+    shape = (s.width, s.decoder_layers, s.heads, s.head_width)
+    axes = ("width", "layers", "heads", "head_width")
+    self.cross_keys = layers.Projection(shape, axes, 1, dtype)
+    self.cross_values = layers.Projection(shape, axes, 1, dtype)
+    self.decoder_bias = PositionBias(s, bidirectional=False)
+    self.decoder = layers.stacked(
+      DecoderBlock, s.decoder_layers, scanned=2, shared=4
+    )(s)
+    self.decoder_norm = _norm(s)
+    if not s.tied:
+      self.unembedding = layers.Projection(
+        shape=(s.width, s.vocabulary_size),
+        axes=("width", "vocabulary"),
+        contract=1,
+        dtype=dtype,
+      )
+
+  def read_prompt(self, prompt, deterministic=True):
+    rows, count = prompt.ids.shape
+    # Real tokens are contiguous, so distances between indices are distances
+    # between positions.
+    index = jnp.arange(count)
+    x, _ = self.encoder(
+      self.embedding(prompt.ids),
+      prompt.mask[:, None],
+      self.encoder_bias(index, index),
+      deterministic,
+    )
+    x = self.encoder_norm(x)
+    cross = base.Memory(
+      keys=jnp.moveaxis(self.cross_keys(x), 2, 0),
+      values=jnp.moveaxis(self.cross_values(x), 2, 0),
+      mask=prompt.mask,
+      positions=jnp.broadcast_to(index, (rows, count)),
+    )
+    start = jnp.full((rows, 1), self.settings.start_id, jnp.int32)
+    nothing = self._nothing(rows)
+    last, prefix = self.read(
+      start,
+      jnp.ones((rows, 1), bool),
+      jnp.zeros((rows, 1), jnp.int32),
+      nothing,
+      cross,
+      deterministic,
+    )
+    return base.Context(
+      last=last[:, 0],
+      prefix=prefix,
+      cross=cross,
+      position=jnp.ones((rows,), jnp.int32),
+    )
+
+  def read(self, ids, mask, positions, prefix, cross, deterministic=True):
+    # Every row starts with the start token: one row's positions serve all.
+    bias = self.decoder_bias(
+      positions[0], jnp.concatenate([prefix.positions[0], positions[0]])
+    )
+    x, (keys, values) = self.decoder(
+      self.embedding(ids),
+      (prefix.keys, prefix.values),
+      (cross.keys, cross.values),
+      attention.with_prefix(prefix.mask, mask),
+      cross.mask[:, None],
+      bias,
+      deterministic,
+    )
+    return self.decoder_norm(x), base.Memory(keys, values, mask, positions)
+
+  def unembed(self, hidden):
+    if self.settings.tied:
+      return self.embedding.logits(hidden) * self.settings.width**-0.5
+    return self.unembedding(hidden)
+
+  def initialise(self, tokens):
+    return self.unembed(self.read_prompt(tokens).last)
+
+  def _nothing(self, rows):
+    s = self.settings
+    heads = jnp.zeros(
+      (s.decoder_layers, rows, 0, s.heads, s.head_width), jnp.dtype(s.dtype)
+    )
+    return base.Memory(
+      keys=heads,
+      values=heads,
+      mask=jnp.zeros((rows, 0), bool),
+      positions=jnp.zeros((rows, 0), jnp.int32),
+    )
+
+
+def _norm(settings, name=None):
+  return layers.RMSNorm(
+    epsilon=settings.norm_epsilon, dtype=jnp.dtype(settings.dtype), name=name
+  )
+
+
+def _attend_to_self(block, x, mask, prefix, bias, deterministic):
+  s = block.settings
+  y, new = attention.SelfAttention(
+    heads=s.heads,
+    kv_heads=s.heads,
+    head_width=s.head_width,
+    width=s.width,
+    scale=1.0,
+    query_gain=1 / s.head_width,
+    rope_theta=None,
+    dtype=jnp.dtype(s.dtype),
+    name="attention",
+  )(_norm(s, "attention_norm")(x), None, mask, prefix=prefix, bias=bias)
+  return x + nn.Dropout(s.dropout, deterministic=deterministic)(y), new
+
+
+def _mlp(block, x, deterministic):
+  s = block.settings
+  y = layers.GatedMLP(
+    width=s.width,
+    mlp_width=s.mlp_width,
+    activation=jax.nn.gelu,
+    dtype=jnp.dtype(s.dtype),
+    name="mlp",
+  )(_norm(s, "mlp_norm")(x))
+  return x + nn.Dropout(s.dropout, deterministic=deterministic)(y)

@@ -1,0 +1,66 @@
+"""Named networks: a name and a few settings to a `Model`."""
+
+import dataclasses
+from collections.abc import Callable
+
+from alignment_jax import errors
+from alignment_jax.models import base
+from alignment_jax.models.decoder import DecoderSettings, decoder
+from alignment_jax.models.t5 import T5Settings, t5
+
+
+def _decoder(**size) -> Callable[..., base.Model]:
+  return lambda **settings: decoder(DecoderSettings(**{**size, **settings}))
+
+
+def _t5(**size) -> Callable[..., base.Model]:
+  return lambda **settings: t5(T5Settings(**{**size, **settings}))
+
+
+# `tiny` is for tests; `mini` learns short English texts on a laptop in minutes.
+MODELS: dict[str, Callable[..., base.Model]] = {
+  "decoder_tiny": _decoder(
+    width=32, layers=2, heads=4, kv_heads=2, head_width=8, mlp_width=64
+  ),
+  "decoder_mini": _decoder(
+    width=192, layers=4, heads=6, kv_heads=6, head_width=32, mlp_width=512
+  ),
+  "t5_tiny": _t5(
+    width=32,
+    encoder_layers=2,
+    decoder_layers=2,
+    heads=4,
+    head_width=8,
+    mlp_width=64,
+  ),
+  "t5_mini": _t5(
+    width=192,
+    encoder_layers=2,
+    decoder_layers=4,
+    heads=6,
+    head_width=32,
+    mlp_width=448,
+    tied=True,
+  ),
+}
+
+
+def make_model(name: str, *, vocabulary_size: int, **settings) -> base.Model:
+  """The model of that name.
+
+  Args:
+    name: a key of `MODELS`.
+    vocabulary_size: rows of the embedding.
+    **settings: fields of the family's settings that replace the named size's.
+
+  Raises:
+    UserError: no such name, or no such field; lists what there is.
+  """
+  if name not in MODELS:
+    raise errors.unknown("model", name, MODELS)
+  family = T5Settings if name.startswith("t5") else DecoderSettings
+  fields = {field.name for field in dataclasses.fields(family)}
+  for setting in settings:
+    if setting not in fields:
+      raise errors.unknown(f"setting of {name}", setting, fields)
+  return MODELS[name](vocabulary_size=vocabulary_size, **settings)
