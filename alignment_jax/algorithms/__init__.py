@@ -1,0 +1,19 @@
+"""Methods: which arrays go to which loss. One file, one factory, one name."""
+
+from collections.abc import Callable
+
+from alignment_jax.algorithms.base import Algorithm as Algorithm
+from alignment_jax.algorithms.dpo import dpo
+from alignment_jax.algorithms.dro import dro
+from alignment_jax.algorithms.ipo import ipo
+from alignment_jax.algorithms.reward_model import reward_model
+from alignment_jax.algorithms.sft import sft
+
+# A factory takes the model, then keywords that are the method's configuration.
+ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
+  "dpo": dpo,
+  "dro": dro,
+  "ipo": ipo,
+  "reward_model": reward_model,
+  "sft": sft,
+}

@@ -1,0 +1,33 @@
+"""Direct preference optimisation (Rafailov et al., 2023, arXiv:2305.18290)."""
+
+import functools
+
+from alignment_jax import losses
+from alignment_jax.algorithms import base, pairs
+from alignment_jax.models.base import Model
+
+
+def dpo(
+  model: Model,
+  *,
+  beta: float,
+  label_smoothing: float = 0.0,
+  aggregation: str = "sum",
+) -> base.Algorithm:
+  """Offline DPO.
+
+  Args:
+    model: the network.
+    beta: strength of the regularisation, > 0.
+    label_smoothing: probability of a wrong label, in [0, 0.5); leave it 0 where
+      the data carry a preference probability, which says the same better.
+    aggregation: `sum`, as in the paper, or `mean` over tokens.
+  """
+  return pairs.offline_pairs(
+    model,
+    functools.partial(
+      losses.dpo_loss, beta=beta, label_smoothing=label_smoothing
+    ),
+    strength=beta,
+    aggregation=aggregation,
+  )

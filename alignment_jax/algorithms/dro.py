@@ -1,0 +1,79 @@
+"""Direct reward optimisation (Richemond et al., 2024, arXiv:2405.19107)."""
+
+import jax
+import jax.numpy as jnp
+
+from alignment_jax import losses, scoring
+from alignment_jax.algorithms import base, pairs
+from alignment_jax.models import heads
+from alignment_jax.models.base import Model
+from alignment_jax.ops import masking
+from alignment_jax.types import ScoredResponses
+
+
+def dro(
+  model: Model, *, tau: float, aggregation: str = "sum"
+) -> base.Algorithm:
+  """DRO-V: a policy and a value network from single scored responses.
+
+  The paper's default architecture: two separate networks, both started from
+  the policy, and a value per prompt. The paper leaves open where the value is
+  read; here it is a scalar head on the state that predicts the first response
+  token. Rewards are expected with mean 0 and variance 1 over the data. Dropout
+  is off.
+
+  Args:
+    model: the network.
+    tau: strength of the regularisation, > 0, reward per nat; 1 in the paper.
+    aggregation: `sum`, as in the paper, or `mean` over tokens.
+  """
+  aggregate = pairs.aggregation_named(aggregation)
+
+  def init(key, policy_params):
+    def copy():
+      return jax.tree.map(jnp.copy, policy_params)
+
+    value = {
+      "network": copy(),
+      "head": heads.init_scalar(key, model.settings.width),
+    }
+    return {"policy": policy_params, "value": value}, {"reference": copy()}
+
+  def score(params, batch):
+    logprobs = scoring.token_logprobs(
+      model, params, batch.prompt, batch.responses
+    )
+    return aggregate(logprobs, batch.responses.mask)
+
+  def loss(trainable, slow, batch, key):
+    del key
+    policy = score(trainable["policy"], batch)
+    reference = jax.lax.stop_gradient(score(slow["reference"], batch))
+    value_params = trainable["value"]
+    context = model.encode(value_params["network"], batch.prompt)
+    values = jnp.broadcast_to(
+      heads.scalar(value_params["head"], context.last)[:, None], policy.shape
+    )
+    real = jnp.any(batch.responses.mask, axis=-1).astype(jnp.float32)
+
+    def mean(per_response):
+      return masking.weighted(per_response, real)
+
+    arrays = (policy, reference, batch.rewards, values)
+    policy_loss = mean(losses.dro_policy_loss(*arrays, tau=tau))
+    value_loss = mean(losses.dro_value_loss(*arrays, tau=tau))
+    total = masking.Mean(
+      policy_loss.total + value_loss.total, policy_loss.weight
+    )
+    return total, {
+      "loss": total,
+      "loss/policy": policy_loss,
+      "loss/value": value_loss,
+      "value": mean(values),
+      "rewards/mean": mean(batch.rewards),
+      "rewards/implicit": mean(tau * (policy - reference)),
+      "logps/policy": mean(policy),
+      "empty_responses": masking.weighted(1.0 - real, jnp.ones_like(real)),
+    }
+
+  return base.Algorithm(init, base.offline, loss, base.frozen, ScoredResponses)

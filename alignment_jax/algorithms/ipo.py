@@ -1,0 +1,26 @@
+"""Identity preference optimisation (Azar et al., 2023, arXiv:2310.12036)."""
+
+import functools
+
+from alignment_jax import losses
+from alignment_jax.algorithms import base, pairs
+from alignment_jax.models.base import Model
+
+
+def ipo(
+  model: Model, *, tau: float, aggregation: str = "sum"
+) -> base.Algorithm:
+  """Offline IPO, Algorithm 1 of the paper.
+
+  Args:
+    model: the network.
+    tau: strength of the regularisation, > 0. The target margin 1 / (2 tau) is
+      in nats per response with `sum`, per token with `mean`.
+    aggregation: `sum`, as in the paper, or `mean` over tokens, as in TRL.
+  """
+  return pairs.offline_pairs(
+    model,
+    functools.partial(losses.ipo_loss, tau=tau),
+    strength=tau,
+    aggregation=aggregation,
+  )

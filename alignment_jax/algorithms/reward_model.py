@@ -1,0 +1,58 @@
+"""A reward model from comparisons."""
+
+import jax
+import jax.numpy as jnp
+
+from alignment_jax import losses, scoring
+from alignment_jax.algorithms import base, pairs
+from alignment_jax.models import heads
+from alignment_jax.models.base import Model
+from alignment_jax.ops import masking
+from alignment_jax.types import PreferencePair
+
+
+def reward_model(model: Model) -> base.Algorithm:
+  """Fit a scalar at the end of each response to preferences.
+
+  Bradley-Terry likelihood, in expectation over raters where the data say how
+  they disagree. The network starts from the policy, with a new scalar head on
+  the state after the last token. Dropout is on if the model has any.
+  """
+
+  def init(key, policy_params):
+    head = heads.init_scalar(key, model.settings.width)
+    return {"reward": {"network": policy_params, "head": head}}, ()
+
+  def loss(trainable, slow, batch, key):
+    del slow
+    rewards = score(
+      model, trainable["reward"], batch.prompt, pairs.stack(batch), key=key
+    )
+    chosen, rejected = rewards[:, 0], rewards[:, 1]
+    weight, empty = pairs.weights(batch)
+    total = masking.weighted(
+      pairs.expected_over_label(
+        losses.bradley_terry_loss, batch.probability, (chosen, rejected)
+      ),
+      weight,
+    )
+    return total, {
+      "loss": total,
+      "rewards/chosen": masking.weighted(chosen, weight),
+      "rewards/rejected": masking.weighted(rejected, weight),
+      "rewards/margins": masking.weighted(chosen - rejected, weight),
+      "rewards/accuracies": masking.weighted(
+        (chosen > rejected).astype(jnp.float32), weight
+      ),
+      "empty_responses": empty,
+    }
+
+  return base.Algorithm(init, base.offline, loss, base.frozen, PreferencePair)
+
+
+def score(model: Model, params, prompt, responses, *, key=None) -> jax.Array:
+  """The reward of each response, [B, K]; `params` is trainable["reward"]."""
+  hidden = scoring.final_hidden(
+    model, params["network"], prompt, responses, key=key
+  )
+  return heads.scalar(params["head"], hidden)

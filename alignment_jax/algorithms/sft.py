@@ -1,0 +1,43 @@
+"""Supervised fine-tuning: imitate demonstrations."""
+
+import jax
+import jax.numpy as jnp
+
+from alignment_jax import losses, scoring
+from alignment_jax.algorithms import base
+from alignment_jax.models.base import Model
+from alignment_jax.ops import masking
+from alignment_jax.types import Demonstration
+
+
+def sft(model: Model) -> base.Algorithm:
+  """Maximise the likelihood of each response given its prompt.
+
+  The mean is over the real response tokens of the batch; prompts are not
+  learnt. Dropout is on if the model has any.
+  """
+
+  def init(key, policy_params):
+    del key
+    return {"policy": policy_params}, ()
+
+  def loss(trainable, slow, batch, key):
+    del slow
+    responses = jax.tree.map(lambda a: a[:, None], batch.response)
+    logprobs, greedy = scoring.token_statistics(
+      model,
+      trainable["policy"],
+      batch.prompt,
+      responses,
+      scoring.logprob,
+      scoring.is_greedy,
+      key=key,
+    )
+    real = responses.mask.astype(jnp.float32)
+    total = masking.weighted(losses.cross_entropy_loss(logprobs), real)
+    return total, {
+      "loss": total,
+      "accuracy": masking.weighted(greedy, real),
+    }
+
+  return base.Algorithm(init, base.offline, loss, base.frozen, Demonstration)
