@@ -1,0 +1,170 @@
+"""Where arrays live and where programs are compiled.
+
+The mesh has the axes `data` (batch), `fsdp` (batch and parameters) and
+`tensor` (heads, MLP, vocabulary). This is the only module that calls
+`jax.jit`.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jaxtyping import PyTree
+
+from alignment_jax import errors
+
+BATCH_AXES = ("data", "fsdp")
+
+# Logical axis of a parameter -> mesh axis; an axis not named is not split.
+RULES = {
+  "heads": "tensor",
+  "kv_heads": "tensor",
+  "mlp": "tensor",
+  "vocabulary": "tensor",
+  "width": "fsdp",
+}
+
+
+def make_mesh(*, data: int, fsdp: int, tensor: int) -> Mesh:
+  """A mesh over this program's devices.
+
+  Args:
+    data: devices that hold a copy each and share the batch; -1 takes the rest.
+    fsdp: devices that share the batch and the parameters.
+    tensor: devices that share heads, MLPs and vocabulary.
+
+  Raises:
+    UserError: the sizes do not multiply to the number of devices.
+  """
+  count = jax.device_count()
+  if fsdp < 1 or tensor < 1 or (data < 1 and data != -1):
+    raise errors.UserError(
+      "mesh sizes must be >= 1 (data may be -1 for the rest), got"
+      f" data={data}, fsdp={fsdp}, tensor={tensor}"
+    )
+  sizes = (count // (fsdp * tensor) if data == -1 else data, fsdp, tensor)
+  if math.prod(sizes) != count:
+    raise errors.UserError(
+      f"a mesh of data={data}, fsdp={fsdp}, tensor={tensor} does not fit"
+      f" {count} device{'s' if count > 1 else ''}; the product must be {count}"
+      " (for fake devices on a CPU set JAX_NUM_CPU_DEVICES)"
+    )
+  return jax.make_mesh(
+    sizes, ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3
+  )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """Every device holds the whole array."""
+  return NamedSharding(mesh, jax.P())
+
+
+def shardings(mesh: Mesh, tree: PyTree, axes: PyTree) -> PyTree:
+  """A sharding for each leaf of a train state, or of part of one.
+
+  A leaf is split like the parameter whose path its own path ends with: so the
+  optimiser's moments and the reference lie where the policy lies. An axis that
+  its mesh axis does not divide is not split. Anything else is replicated.
+
+  Args:
+    mesh: from `make_mesh`.
+    tree: arrays or their shapes.
+    axes: `Model.axes`, logical axis names for each parameter.
+  """
+  known = {
+    _names(path): names
+    for path, names in jax.tree_util.tree_leaves_with_path(
+      axes, is_leaf=lambda leaf: isinstance(leaf, jax.P)
+    )
+  }
+
+  def place(path, leaf):
+    path = _names(path)
+    for start in range(len(path)):
+      names = known.get(path[start:])
+      if names is not None and len(names) == len(leaf.shape):
+        return NamedSharding(mesh, _spec(mesh, names, leaf.shape))
+    return replicated(mesh)
+
+  return jax.tree_util.tree_map_with_path(place, tree)
+
+
+def describe(mesh: Mesh, tree: PyTree, axes: PyTree) -> str:
+  """A table of parameters, their shapes and what they are split over."""
+  rows = [("parameter", "shape", "split over")]
+  placed = shardings(mesh, tree, axes)
+  for (path, leaf), sharding in zip(
+    jax.tree_util.tree_leaves_with_path(tree),
+    jax.tree.leaves(placed),
+    strict=True,
+  ):
+    split = ", ".join("-" if axis is None else axis for axis in sharding.spec)
+    rows.append(("/".join(_names(path)), str(tuple(leaf.shape)), split or "-"))
+  widths = [max(len(row[i]) for row in rows) for i in range(2)]
+  return "\n".join(
+    f"{name:<{widths[0]}}  {shape:<{widths[1]}}  {split}"
+    for name, shape, split in rows
+  )
+
+
+def check_batch_size(mesh: Mesh, batch_size: int, microbatches: int) -> None:
+  """Refuses a batch that cannot be dealt out evenly.
+
+  Raises:
+    UserError: says by what the batch size must be divisible.
+  """
+  unit = math.prod(mesh.shape[axis] for axis in BATCH_AXES) * microbatches
+  if batch_size < 1 or batch_size % unit:
+    raise errors.UserError(
+      f"batch_size {batch_size} must be a multiple of {unit}, the devices that"
+      " share the batch (data x fsdp) times microbatches"
+    )
+
+
+def put_batch(mesh: Mesh, batch: PyTree) -> PyTree:
+  """Host arrays of the whole batch to the devices, split over rows.
+
+  Every host passes the same whole batch and keeps its own part.
+  """
+  sharding = NamedSharding(mesh, jax.P(BATCH_AXES))
+
+  def put(array):
+    array = np.asarray(array)
+    return jax.make_array_from_callback(
+      array.shape, sharding, lambda index: array[index]
+    )
+
+  return jax.tree.map(put, batch)
+
+
+def jit(function: Callable, **options) -> Callable:
+  """`jax.jit`; the options are its own."""
+  return jax.jit(function, **options)
+
+
+def compilations(function: Callable) -> int:
+  """How many programs a jitted function has been compiled to."""
+  return function._cache_size()  # noqa: SLF001
+
+
+def is_main_process() -> bool:
+  """Whether this process writes logs and reports."""
+  return jax.process_index() == 0
+
+
+def _names(path):
+  return tuple(
+    str(getattr(entry, "key", getattr(entry, "name", getattr(entry, "idx", ""))))
+    for entry in path
+  )
+
+
+def _spec(mesh, names, shape):
+  split = []
+  for name, size in zip(names, shape, strict=True):
+    axis = RULES.get(name)
+    fits = axis is not None and size % mesh.shape[axis] == 0
+    split.append(axis if fits and mesh.shape[axis] > 1 else None)
+  return jax.P(*split)

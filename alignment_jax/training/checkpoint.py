@@ -1,0 +1,110 @@
+"""Checkpoints through Orbax: save, and restore with a target.
+
+Orbax writes into a temporary folder and renames it when complete, so a process
+that is killed leaves the last complete checkpoint behind and nothing else that
+counts.
+"""
+
+import pathlib
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from jaxtyping import PyTree
+
+from alignment_jax import errors
+
+
+class Checkpoints:
+  """The checkpoints of one stage, newest kept.
+
+  A context manager: leaving it waits for what is still being written.
+  """
+
+  def __init__(self, directory: pathlib.Path, *, keep: int = 2):
+    self._directory = directory
+    self._manager = ocp.CheckpointManager(
+      directory.absolute(),
+      options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+      item_names=("state", "meta"),
+    )
+
+  def latest(self) -> int | None:
+    """The step of the newest complete checkpoint."""
+    return self._manager.latest_step()
+
+  def save(self, step: int, state: PyTree, meta: dict[str, Any]) -> None:
+    """Writes in the background; a step that is there already is kept."""
+    if step == self.latest():
+      return
+    self._manager.save(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
+      ),
+    )
+
+  def restore(self, step: int, target: PyTree) -> PyTree:
+    """The state of that step, placed as `target` says.
+
+    Args:
+      step: from `latest`.
+      target: shapes, dtypes and shardings; another mesh is another target.
+
+    Raises:
+      UserError: the checkpoint has another tree or other shapes.
+    """
+    try:
+      return self._manager.restore(
+        step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+      ).state
+    except (ValueError, KeyError, FileNotFoundError) as error:
+      raise _unreadable(self._directory / str(step), error) from error
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exception):
+    self._manager.wait_until_finished()
+    self._manager.close()
+
+
+def save_tree(path: pathlib.Path, tree: PyTree) -> None:
+  """Writes one tree and waits for it; replaces what is there."""
+  with ocp.StandardCheckpointer() as checkpointer:
+    checkpointer.save(path.absolute(), tree, force=True)
+
+
+def restore_tree(path: pathlib.Path, target: PyTree) -> PyTree:
+  """What `save_tree` wrote, placed as `target` says.
+
+  Raises:
+    UserError: nothing is there, or it has another tree or other shapes.
+  """
+  if not path.is_dir():
+    raise errors.UserError(
+      f"{path} holds no finished parameters; train that stage to its end first"
+    )
+  try:
+    with ocp.StandardCheckpointer() as checkpointer:
+      return checkpointer.restore(path.absolute(), target)
+  except (ValueError, KeyError, FileNotFoundError) as error:
+    raise _unreadable(path, error) from error
+
+
+def target_of(tree: PyTree, shardings: PyTree) -> PyTree:
+  """Shapes and dtypes of `tree`, to be placed by `shardings`."""
+  return jax.tree.map(
+    lambda leaf, sharding: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=sharding
+    ),
+    tree,
+    shardings,
+  )
+
+
+def _unreadable(path, error):
+  reason = str(error).strip().splitlines()[0][:300]
+  return errors.UserError(
+    f"checkpoint {path} does not fit this model and optimizer: {reason}"
+  )
