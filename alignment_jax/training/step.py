@@ -72,9 +72,11 @@ def make_update(
       state.trainable, state.slow, batch, loss_key
     )
     grads = jax.tree.map(lambda g: divide(g, jnp.full(g.shape, weight)), grads)
-    updates, optimizer_state = optimizer.update(
-      grads, state.optimizer_state, state.trainable
-    )
+    # Optax mixes its integer step count with floats; our own code does not.
+    with jax.numpy_dtype_promotion("standard"):
+      updates, optimizer_state = optimizer.update(
+        grads, state.optimizer_state, state.trainable
+      )
     step = state.step + 1
     trainable, slow = algorithm.refresh(
       optax.apply_updates(state.trainable, updates), state.slow, step

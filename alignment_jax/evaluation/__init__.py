@@ -1,0 +1,1 @@
+"""How a trained policy is measured, and the page that says so."""

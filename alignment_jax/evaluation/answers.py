@@ -1,0 +1,87 @@
+"""What a policy answers to a list of prompts."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from alignment_jax import parallel, sampling
+from alignment_jax.models import base
+from alignment_jax.types import Tokens
+
+
+class Answers(NamedTuple):
+  """One response to each of N prompts.
+
+  Attributes:
+    prompts: as text.
+    texts: the responses as text.
+    prompt: [N, T] token ids, left-padded.
+    responses: [N, T] token ids, right-padded.
+  """
+
+  prompts: Sequence[str]
+  texts: Sequence[str]
+  prompt: Tokens
+  responses: Tokens
+
+  def lengths(self) -> np.ndarray:
+    """Tokens of each response, the end-of-sequence token included."""
+    return np.sum(self.responses.mask, axis=-1)
+
+
+def answer(
+  model: base.Model,
+  params: base.Params,
+  tokenizer,
+  prompts: Sequence[str],
+  prompt: Tokens,
+  key: Key[Array, ""],
+  *,
+  mesh: jax.sharding.Mesh,
+  batch_size: int,
+  **settings,
+) -> Answers:
+  """Samples one response to each prompt.
+
+  Args:
+    model: the network.
+    params: its parameters.
+    tokenizer: has `eos_id` and `decode`.
+    prompts: N texts.
+    prompt: the same as tokens on the host.
+    key: batch n uses `fold_in(key, n)`.
+    mesh: where to run.
+    batch_size: prompts at a time.
+    **settings: of `sampling.generate`.
+  """
+
+  def generate(params, prompt, key):
+    return sampling.generate(
+      model, params, prompt, key, eos_id=tokenizer.eos_id, **settings
+    ).responses
+
+  run = parallel.jit(generate, out_shardings=parallel.replicated(mesh))
+  parts = []
+  for index, part in enumerate(batches(prompt, batch_size)):
+    out = run(
+      params, parallel.put_batch(mesh, part), jax.random.fold_in(key, index)
+    )
+    parts.append(jax.tree.map(lambda a: np.asarray(a)[:, 0], out))
+  count = len(prompts)
+  responses = jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
+  texts = [
+    tokenizer.decode([int(i) for i in ids[mask]])
+    for ids, mask in zip(responses.ids, responses.mask, strict=True)
+  ]
+  return Answers(list(prompts), texts, prompt, responses)
+
+
+def batches(tree, batch_size: int):
+  """Host arrays in parts of one size; the last part repeats the last row."""
+  count = jax.tree.leaves(tree)[0].shape[0]
+  for start in range(0, count, batch_size):
+    rows = np.minimum(np.arange(start, start + batch_size), count - 1)
+    yield jax.tree.map(lambda a, rows=rows: np.asarray(a)[rows], tree)

@@ -1,0 +1,50 @@
+"""How far a policy has moved, and how well it still predicts people."""
+
+import jax
+import numpy as np
+
+from alignment_jax import parallel, scoring
+from alignment_jax.evaluation import answers
+from alignment_jax.models import base
+from alignment_jax.types import Tokens
+
+
+def response_logprobs(
+  model: base.Model,
+  params: base.Params,
+  prompt: Tokens,
+  responses: Tokens,
+  *,
+  mesh: jax.sharding.Mesh,
+  batch_size: int,
+) -> np.ndarray:
+  """Log-probability of each response, summed over its tokens, in nats [N]."""
+
+  def score(params, prompt, responses):
+    responses = jax.tree.map(lambda a: a[:, None], responses)
+    logprobs = scoring.token_logprobs(model, params, prompt, responses)
+    return logprobs.sum(axis=(1, 2))
+
+  run = parallel.jit(score, out_shardings=parallel.replicated(mesh))
+  parts = [
+    np.asarray(run(params, *parallel.put_batch(mesh, part)))
+    for part in answers.batches((prompt, responses), batch_size)
+  ]
+  return np.concatenate(parts)[: prompt.ids.shape[0]]
+
+
+def kl_to_reference(
+  policy_logprobs: np.ndarray, reference_logprobs: np.ndarray
+) -> tuple[float, float]:
+  """KL(policy || reference) per response in nats, and its standard error.
+
+  The mean over the policy's own samples of log policy - log reference: unbiased
+  (the estimator k1), and so possibly negative by chance.
+  """
+  ratio = policy_logprobs - reference_logprobs
+  return float(ratio.mean()), float(ratio.std() / np.sqrt(len(ratio)))
+
+
+def perplexity(logprobs: np.ndarray, lengths: np.ndarray) -> float:
+  """exp of the mean negative log-probability per token."""
+  return float(np.exp(-logprobs.sum() / max(lengths.sum(), 1)))

@@ -1,0 +1,9 @@
+"""Experiments: a config to objects to a run.
+
+`train(config, workdir)` is what `experiments/train.py` calls; it can be called
+from a notebook alike.
+"""
+
+from alignment_jax.experiment.run import evaluate as evaluate
+from alignment_jax.experiment.run import generate as generate
+from alignment_jax.experiment.run import train as train

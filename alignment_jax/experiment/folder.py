@@ -1,0 +1,124 @@
+"""What lies in a run's folder, and that it belongs to one config.
+
+    config.json           the resolved config
+    tokenizer.model       trained on the text, or taken from `init_from`
+    sft/, ipo/, ...       one folder per stage:
+      checkpoints/        to resume from
+      metrics.jsonl, tensorboard/
+      final/              the parameters at the end
+      model.json          which network they are for
+      tokenizer.model     so that the folder stands alone
+    evaluation.json, answers.jsonl, report.html
+"""
+
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from alignment_jax import errors
+
+CONFIG, MODEL, TOKENIZER = "config.json", "model.json", "tokenizer.model"
+
+
+def claim(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Makes the folder this config's, or checks that it already is.
+
+  Raises:
+    UserError: it belongs to another config (names the fields that differ), it
+      holds other files, or it cannot be written.
+  """
+  path = workdir / CONFIG
+  if path.exists():
+    _compare(workdir, read_json(path), json.loads(json.dumps(config)))
+    return
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    if any(workdir.iterdir()):
+      raise errors.UserError(
+        f"{workdir} holds files but no {CONFIG}, so it is not a run of ours;"
+        " choose an empty or new --workdir"
+      )
+    write_json(path, config)
+  except OSError as error:
+    raise errors.UserError(
+      f"cannot write to {workdir}: {error.strerror}; choose another --workdir"
+    ) from error
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes the whole file or nothing."""
+  write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes the whole file or nothing."""
+  part = path.with_name(path.name + ".part")
+  part.write_text(text, encoding="utf-8")
+  os.replace(part, path)
+
+
+def read_json(path: pathlib.Path) -> Any:
+  """What `write_json` wrote.
+
+  Raises:
+    UserError: the file is missing or damaged.
+  """
+  try:
+    return json.loads(path.read_text(encoding="utf-8"))
+  except FileNotFoundError as error:
+    raise errors.UserError(
+      f"{path} is missing; is {path.parent} the folder of a run or stage?"
+    ) from error
+  except ValueError as error:
+    raise errors.UserError(
+      f"{path} is damaged ({error}); use a new --workdir"
+    ) from error
+
+
+def copy(source: pathlib.Path, target: pathlib.Path) -> None:
+  """Copies a file, whole or not at all.
+
+  Raises:
+    UserError: there is no such file.
+  """
+  if not source.is_file():
+    raise errors.UserError(
+      f"{source} is missing; give the folder of a finished stage, such as"
+      " runs/quickstart/ipo"
+    )
+  part = target.with_name(target.name + ".part")
+  shutil.copyfile(source, part)
+  os.replace(part, target)
+
+
+def _compare(workdir, there, now):
+  there, now = _flat(there), _flat(now)
+  missing = object()
+  different = [
+    name
+    for name in sorted(there.keys() | now.keys())
+    if there.get(name, missing) != now.get(name, missing)
+  ]
+  if different:
+    shown = "; ".join(
+      f"{name} is {there.get(name)!r} there and {now.get(name)!r} now"
+      for name in different[:3]
+    )
+    more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+    raise errors.UserError(
+      f"{workdir} was made with another config: {shown}{more}; use a new"
+      " --workdir, or the config it was made with"
+    )
+
+
+def _flat(value, prefix=""):
+  if not isinstance(value, Mapping):
+    return {prefix[:-1]: value}
+  return {
+    name: leaf
+    for key, inner in value.items()
+    for name, leaf in _flat(inner, f"{prefix}{key}.").items()
+  }

@@ -1,0 +1,233 @@
+"""The experiment from config to report."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from alignment_jax import data, errors, models, parallel, types
+from alignment_jax.data import formatting
+from alignment_jax.evaluation import answers
+from alignment_jax.experiment import folder, judging, settings, stages
+
+
+def train(
+  config: ml_collections.ConfigDict, workdir: str, *, command: str = ""
+) -> None:
+  """Runs every stage of a config, or what is left of them, and evaluates.
+
+  Args:
+    config: see `configs/`; checked whole before anything is written.
+    workdir: the run's folder. A second call with the same one goes on where
+      the first was stopped.
+    command: what the report shows as the way to reproduce it.
+
+  Raises:
+    UserError: the config, the data or the folder cannot be used.
+  """
+  chosen = settings.read(config)
+  root = pathlib.Path(workdir)
+  mesh = parallel.make_mesh(**dataclasses.asdict(chosen.mesh))
+  batch_sizes(mesh, chosen)
+  # Opened first: data that cannot be read leave no folder behind.
+  text = _text_of(chosen)
+  folder.claim(root, config.to_dict())
+  tokenizer, model = _network(chosen, root, text)
+  setup = stages.Setup(
+    settings=chosen, mesh=mesh, tokenizer=tokenizer, model=model, workdir=root
+  )
+  _say(f"device mesh: {dict(mesh.shape)} of {jax.devices()[0].platform}")
+  abstract = jax.eval_shape(model.init, jax.random.key(0))
+  _say(parallel.describe(mesh, abstract, model.axes))
+  count = sum(leaf.size for leaf in jax.tree.leaves(abstract))
+  _say(f"{chosen.model['name']}: {count:,} parameters")
+  key = jax.random.key(chosen.seed)
+
+  start = _start(setup, key)
+  if chosen.reward_model is not None and chosen.reward_model.training.steps:
+    stages.run_stage(
+      setup,
+      chosen.reward_model,
+      _initial(setup, start),
+      jax.random.fold_in(key, 1),
+    )
+  final = stages.run_stage(
+    setup, chosen.main, _initial(setup, start), jax.random.fold_in(key, 2)
+  )
+  if chosen.evaluation.prompts:
+    judging.evaluate(setup, start, final, config.to_json_best_effort(), command)
+  _say(f"\nfinished: {final}")
+  if chosen.evaluation.prompts:
+    _say(f"numbers:  {root / 'evaluation.json'}")
+    _say(f"report:   {root / 'report.html'}  <- open this in a browser")
+
+
+def evaluate(
+  workdir: str, *, prompts: int | None = None, command: str = ""
+) -> Mapping[str, Any]:
+  """Judges a finished run again, with as many prompts as one likes.
+
+  Raises:
+    UserError: the folder holds no finished run.
+  """
+  root = pathlib.Path(workdir)
+  config = ml_collections.ConfigDict(folder.read_json(root / folder.CONFIG))
+  chosen = settings.read(config)
+  if prompts is not None:
+    chosen = dataclasses.replace(
+      chosen, evaluation=dataclasses.replace(chosen.evaluation, prompts=prompts)
+    )
+  if chosen.evaluation.prompts < 1:
+    raise errors.UserError(
+      f"prompts must be >= 1, got {chosen.evaluation.prompts}"
+    )
+  mesh = parallel.make_mesh(**dataclasses.asdict(chosen.mesh))
+  final = root / chosen.main.algorithm["name"]
+  model, tokenizer, _ = stages.open_stage(final)
+  setup = stages.Setup(
+    settings=chosen, mesh=mesh, tokenizer=tokenizer, model=model, workdir=root
+  )
+  return judging.evaluate(
+    setup, _start_folder(setup), final, config.to_json_best_effort(), command
+  )
+
+
+def generate(
+  stage: str,
+  prompts: Sequence[str],
+  *,
+  seed: int,
+  max_tokens: int,
+  batch_size: int = 32,
+  **sampler,
+) -> Iterator[str]:
+  """Answers of the policy in a finished stage's folder, one per prompt.
+
+  Raises:
+    UserError: the folder holds no policy, a prompt is empty, or a setting of
+      the sampler is out of range.
+  """
+  path = pathlib.Path(stage)
+  for index, prompt in enumerate(prompts):
+    if not prompt.strip():
+      raise errors.UserError(f"prompt {index + 1} is empty")
+  mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
+  model, tokenizer, about = stages.open_stage(path)
+  params = stages.load_policy(path, model, mesh)
+  unit = mesh.shape["data"]
+  rows = formatting.prompt_tokens(
+    tokenizer, prompts, length=about["prompt_length"]
+  )
+  try:
+    result = answers.answer(
+      model,
+      params,
+      tokenizer,
+      prompts,
+      rows,
+      jax.random.key(seed),
+      mesh=mesh,
+      batch_size=-(-min(batch_size, len(prompts)) // unit) * unit,
+      max_tokens=max_tokens,
+      **sampler,
+    )
+  except ValueError as error:
+    raise errors.UserError(str(error)) from error
+  yield from result.texts
+
+
+def batch_sizes(mesh: jax.sharding.Mesh, chosen: settings.Settings) -> None:
+  """Refuses batch sizes that the mesh cannot deal out, before any work."""
+  for stage in (chosen.sft, chosen.reward_model, chosen.main):
+    if stage is not None and stage.training.steps:
+      parallel.check_batch_size(
+        mesh, stage.training.batch_size, stage.training.microbatches
+      )
+  parallel.check_batch_size(mesh, chosen.evaluation.batch_size, 1)
+
+
+def _text_of(chosen):
+  """The demonstrations that a tokenizer may be trained on; checks all data."""
+  kinds = {"demonstration"}
+  for stage in (chosen.sft, chosen.reward_model, chosen.main):
+    if stage is not None and stage.training.steps:
+      kinds.add(judging.kind_of(stage))
+  opened = {
+    kind: data.open_source(
+      chosen.data.source, kind, "train", data_dir=chosen.data.dir
+    )
+    for kind in sorted(kinds)
+  }
+  return opened["demonstration"]
+
+
+def _network(chosen, root, text):
+  """The run's tokenizer and model: new, or those of `init_from`."""
+  path = root / folder.TOKENIZER
+  if chosen.init_from:
+    source = pathlib.Path(chosen.init_from)
+    model, _, about = stages.open_stage(source)
+    given = {k: v for k, v in chosen.model.items() if k != "name"}
+    if about["name"] != chosen.model["name"]:
+      raise errors.UserError(
+        f"init_from {source} holds a {about['name']}, but config.model.name is"
+        f" '{chosen.model['name']}'; make them the same"
+      )
+    model = models.make_model(about["name"], **{**about["settings"], **given})
+    if not path.exists():
+      folder.copy(source / folder.TOKENIZER, path)
+    return data.SentencePieceTokenizer.load(path), model
+  if not path.exists():
+    data.SentencePieceTokenizer.train(
+      (f"{row['prompt']} {row['response']}" for row in _rows(text)),
+      path,
+      vocabulary_size=chosen.tokenizer.vocabulary_size,
+    )
+  tokenizer = data.SentencePieceTokenizer.load(path)
+  given = {k: v for k, v in chosen.model.items() if k != "name"}
+  model = models.make_model(
+    chosen.model["name"], vocabulary_size=tokenizer.vocabulary_size, **given
+  )
+  return tokenizer, model
+
+
+def _rows(source):
+  return (source[index] for index in range(len(source)))
+
+
+def _start_folder(setup):
+  """Where the policy lies that the main stage starts from; None if nowhere."""
+  chosen = setup.settings
+  if chosen.init_from:
+    return pathlib.Path(chosen.init_from)
+  if chosen.sft is not None and chosen.sft.training.steps:
+    return setup.workdir / "sft"
+  return None
+
+
+def _start(setup, key):
+  """Trains what the main stage starts from, if that is part of the run."""
+  start = _start_folder(setup)
+  if start is not None and not setup.settings.init_from:
+    stages.run_stage(
+      setup, setup.settings.sft, setup.model.init, jax.random.fold_in(key, 0)
+    )
+  return start
+
+
+def _initial(setup, start):
+  """key -> the parameters that a stage starts with."""
+  if start is None:
+    return setup.model.init
+  policy = stages.load_policy(start, setup.model, setup.mesh)
+  return lambda key: policy
+
+
+def _say(text):
+  if parallel.is_main_process():
+    print(text, flush=True)

@@ -1,0 +1,187 @@
+"""One stage of training: data, method, loop; and its result on disk."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from alignment_jax import (
+  algorithms,
+  data,
+  errors,
+  models,
+  optimizers,
+  parallel,
+  types,
+)
+from alignment_jax.experiment import folder, settings
+from alignment_jax.training import checkpoint, loop, state, step
+
+KINDS = {
+  types.Demonstration: "demonstration",
+  types.PreferencePair: "preference",
+  types.ScoredResponses: "feedback",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setup:
+  """What all stages of a run share.
+
+  Attributes:
+    settings: of the whole experiment.
+    mesh: where to run.
+    tokenizer: of the run.
+    model: the network.
+    workdir: of the run.
+  """
+
+  settings: settings.Settings
+  mesh: jax.sharding.Mesh
+  tokenizer: Any
+  model: models.Model
+  workdir: pathlib.Path
+
+  def loader(self, kind: str, split: str, batch_size: int) -> data.Loader:
+    """Batches of one kind from one split of the experiment's data."""
+    source = data.open_source(
+      self.settings.data.source, kind, split, data_dir=self.settings.data.dir
+    )
+    return data.Loader(
+      source,
+      kind,
+      self.tokenizer,
+      batch_size=batch_size,
+      prompt_length=self.settings.data.prompt_length,
+      response_length=self.settings.data.response_length,
+      seed=self.settings.seed,
+    )
+
+
+def run_stage(
+  setup: Setup,
+  stage: settings.Stage,
+  initial: Callable[[jax.Array], Any],
+  key: jax.Array,
+) -> pathlib.Path:
+  """Trains a stage to its end, from wherever it stands; returns its folder.
+
+  Args:
+    setup: what the stages share.
+    stage: what to train.
+    initial: key -> the policy's parameters at the start.
+    key: of this stage.
+  """
+  name = stage.algorithm["name"]
+  path = setup.workdir / name
+  if (path / "final").is_dir():
+    return path
+  factory = algorithms.ALGORITHMS[name]
+  algorithm = factory(
+    setup.model,
+    **settings.keywords(factory, stage.algorithm, f"algorithm '{name}'"),
+  )
+  training = stage.training
+  parallel.check_batch_size(
+    setup.mesh, training.batch_size, training.microbatches
+  )
+  loader = setup.loader(KINDS[algorithm.batch], "train", training.batch_size)
+  schedule = optimizers.make_schedule(
+    stage.optimizer.schedule,
+    learning_rate=stage.optimizer.learning_rate,
+    warmup_steps=stage.optimizer.warmup_steps,
+    total_steps=training.steps,
+  )
+  optimizer = optimizers.make_optimizer(
+    stage.optimizer.name,
+    schedule,
+    weight_decay=stage.optimizer.weight_decay,
+    clip_norm=stage.optimizer.clip_norm,
+  )
+  init_key, policy_key, run_key = jax.random.split(key, 3)
+  try:
+    path.mkdir(exist_ok=True)
+  except OSError as error:
+    raise errors.UserError(
+      f"cannot write to {path}: {error.strerror}"
+    ) from error
+  final = loop.train(
+    step.make_update(algorithm, optimizer, microbatches=training.microbatches),
+    lambda: state.make_state(
+      algorithm, optimizer, init_key, initial(policy_key)
+    ),
+    loader.batch,
+    run_key,
+    mesh=setup.mesh,
+    axes=setup.model.axes,
+    workdir=path,
+    title=name,
+    steps=training.steps,
+    log_every=training.log_every,
+    checkpoint_every=training.checkpoint_every,
+    schedule=schedule,
+    meta={"seed": setup.settings.seed, "data_position": None},
+  )
+  folder.write_json(
+    path / folder.MODEL,
+    {
+      "name": setup.settings.model["name"],
+      "settings": dataclasses.asdict(setup.model.settings),
+      "algorithm": dict(stage.algorithm),
+      "prompt_length": setup.settings.data.prompt_length,
+      "response_length": setup.settings.data.response_length,
+    },
+  )
+  folder.copy(setup.workdir / folder.TOKENIZER, path / folder.TOKENIZER)
+  # Last: its presence says that the stage is finished.
+  checkpoint.save_tree(path / "final", final.trainable)
+  return path
+
+
+def load(
+  path: pathlib.Path,
+  model: models.Model,
+  mesh: jax.sharding.Mesh,
+  algorithm: dict[str, Any] | None = None,
+) -> Any:
+  """What the stage in `path` trained, placed on the mesh."""
+  if algorithm is None:
+    algorithm = folder.read_json(path / folder.MODEL)["algorithm"]
+  factory = algorithms.ALGORITHMS[algorithm["name"]]
+  method = factory(
+    model, **settings.keywords(factory, algorithm, algorithm["name"])
+  )
+  abstract = jax.eval_shape(
+    lambda key: method.init(key, model.init(key))[0], jax.random.key(0)
+  )
+  return checkpoint.restore_tree(
+    path / "final",
+    checkpoint.target_of(
+      abstract, parallel.shardings(mesh, abstract, model.axes)
+    ),
+  )
+
+
+def load_policy(path: pathlib.Path, model, mesh) -> Any:
+  """The policy that the stage in `path` ended with.
+
+  Raises:
+    UserError: the stage is not finished, or has no policy.
+  """
+  trained = load(path, model, mesh)
+  if "policy" not in trained:
+    raise errors.UserError(
+      f"{path} holds no policy but: {', '.join(trained)}; give the folder of"
+      " a stage that trains one, such as sft or ipo"
+    )
+  return trained["policy"]
+
+
+def open_stage(path: pathlib.Path) -> tuple[models.Model, Any, dict[str, Any]]:
+  """The model, tokenizer and description of a finished stage's folder."""
+  about = folder.read_json(path / folder.MODEL)
+  model = models.make_model(about["name"], **about["settings"])
+  tokenizer = data.SentencePieceTokenizer.load(path / folder.TOKENIZER)
+  return model, tokenizer, about

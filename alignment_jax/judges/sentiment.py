@@ -1,0 +1,51 @@
+"""How friendly a text sounds, by a fixed list of words and a few rules.
+
+Nothing is learned here, and nothing runs on the accelerator.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from alignment_jax import errors
+
+
+def vader_judge() -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
+  """A judge that prefers positive words: VADER's compound score.
+
+  Hutto & Gilbert, ICWSM 2014, "VADER: A parsimonious rule-based model for
+  sentiment analysis of social media text". People rated each word of the
+  lexicon; rules handle negation, intensity, capitals and punctuation.
+
+  The lexicon is by the same authors as the human ratings of texts that are our
+  main data. It was not trained on our pairs, so it is a second opinion on them,
+  but not one from strangers. It sees the response alone: a cheerful answer to
+  the wrong question scores high, and so does repeating "great".
+
+  Returns:
+    `(prompts, responses) -> rewards`: one score per response, in [-1, 1],
+    float32; 0 is neutral, and what a text without known words (an empty one
+    too) gets.
+
+  Raises:
+    UserError: vaderSentiment is not installed.
+  """
+  try:
+    from vaderSentiment import vaderSentiment
+  except ImportError as error:
+    raise errors.UserError(
+      f"the judge 'vader' needs a package, {error}:"
+      " pip install 'alignment-jax[data]'"
+    ) from error
+
+  analyzer = vaderSentiment.SentimentIntensityAnalyzer()
+
+  def judge(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+    if len(prompts) != len(responses):
+      raise ValueError(f"{len(prompts)} prompts, {len(responses)} responses")
+    return np.asarray(
+      [analyzer.polarity_scores(text)["compound"] for text in responses],
+      dtype=np.float32,
+    )
+
+  return judge
