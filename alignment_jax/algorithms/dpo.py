@@ -5,6 +5,7 @@ import functools
 from alignment_jax import losses
 from alignment_jax.algorithms import base, pairs
 from alignment_jax.models.base import Model
+from alignment_jax.ops import guards
 
 
 def dpo(
@@ -23,6 +24,8 @@ def dpo(
       the data carry a preference probability, which says the same better.
     aggregation: `sum`, as in the paper, or `mean` over tokens.
   """
+  guards.positive(beta=beta)
+  guards.within(0.0, 0.5, label_smoothing=label_smoothing)
   return pairs.offline_pairs(
     model,
     functools.partial(

@@ -7,7 +7,7 @@ from alignment_jax import losses, scoring
 from alignment_jax.algorithms import base, pairs
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
-from alignment_jax.ops import masking
+from alignment_jax.ops import guards, masking
 from alignment_jax.types import ScoredResponses
 
 
@@ -27,6 +27,7 @@ def dro(
     tau: strength of the regularisation, > 0, reward per nat; 1 in the paper.
     aggregation: `sum`, as in the paper, or `mean` over tokens.
   """
+  guards.positive(tau=tau)
   aggregate = pairs.aggregation_named(aggregation)
 
   def init(key, policy_params):

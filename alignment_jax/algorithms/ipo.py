@@ -5,6 +5,7 @@ import functools
 from alignment_jax import losses
 from alignment_jax.algorithms import base, pairs
 from alignment_jax.models.base import Model
+from alignment_jax.ops import guards
 
 
 def ipo(
@@ -18,6 +19,7 @@ def ipo(
       in nats per response with `sum`, per token with `mean`.
     aggregation: `sum`, as in the paper, or `mean` over tokens, as in TRL.
   """
+  guards.positive(tau=tau)
   return pairs.offline_pairs(
     model,
     functools.partial(losses.ipo_loss, tau=tau),

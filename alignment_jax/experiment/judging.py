@@ -9,12 +9,292 @@ from typing import Any
 import jax
 import numpy as np
 
-from alignment_jax import algorithms, parallel, types
-from alignment_jax.algorithms import reward_model
+from alignment_jax import parallel
+from alignment_jax.algorithms import pairs, reward_model
 from alignment_jax.evaluation import answers, drift, report, win_rate
 from alignment_jax.experiment import folder, settings, stages
 from alignment_jax.judges import JUDGES
 from alignment_jax.training import metrics
 
-# Pairs whose mean ratings differ by at least this much have a clear winner.
-CLEAR = 1.0
+CLEAR = 1.0  # pairs whose mean ratings differ by this have a clear winner
+
+
+def evaluate(
+  setup: stages.Setup,
+  start: pathlib.Path | None,
+  final: pathlib.Path,
+  config: str,
+  command: str,
+) -> Mapping[str, Any]:
+  """Judges the policy of `final`, against that of `start` if there is one.
+
+  Writes `evaluation.json`, `answers.jsonl` and `report.html` into the run's
+  folder, each whole or not at all.
+
+  Args:
+    setup: of the run.
+    start: folder of the stage before; None when there was none.
+    final: folder of the main stage.
+    config: the resolved config, for the report.
+    command: what reproduces the run.
+
+  Returns:
+    What `evaluation.json` holds.
+  """
+  numbers: list[report.Number] = []
+  rewards = _reward_model(setup, numbers)
+  trained = stages.load(final, setup.model, setup.mesh)
+  page = {}
+  win_rates: list[report.WinRate] = []
+  if "policy" in trained:
+    after = _answers(setup, trained["policy"])
+    _likelihood(setup, trained["policy"], "after", numbers)
+    if start is not None and start != final:
+      before_params = stages.load_policy(start, setup.model, setup.mesh)
+      before = _answers(setup, before_params)
+      _likelihood(setup, before_params, "before", numbers)
+      _drift(setup, trained["policy"], before_params, after, numbers)
+      win_rates, page = _compare(setup, before, after, rewards, numbers)
+    else:
+      page = {"lengths_after": after.lengths().astype(np.float64)}
+  result = {
+    "win_rates": [vars(rate) for rate in win_rates],
+    "numbers": {number.name: number.value for number in numbers},
+  }
+  if not parallel.is_main_process():
+    return result
+  folder.write_json(setup.workdir / "evaluation.json", result)
+  curves = {}
+  for name in ("sft", "reward_model", final.name):
+    path = setup.workdir / name / "metrics.jsonl"
+    if path.exists():
+      curves[name] = metrics.read_metrics(path)
+  report.write_report(
+    setup.workdir / "report.html",
+    report.Report(
+      title=f"{setup.workdir.name}: {final.name} on"
+      f" {pathlib.Path(setup.settings.data.source).name}",
+      command=command,
+      win_rates=win_rates,
+      numbers=numbers,
+      curves=curves,
+      config=json.dumps(json.loads(config), indent=2),
+      environment=f"Python {platform.python_version()}, JAX {jax.__version__},"
+      f" {jax.device_count()} x {jax.devices()[0].device_kind}",
+      **page,
+    ),
+  )
+  _print(win_rates, numbers)
+  return result
+
+
+def _answers(setup, params):
+  """What a policy answers to the first held-out prompts."""
+  chosen = setup.settings.evaluation
+  loader = setup.loader("demonstration", "test", chosen.batch_size)
+  indices = list(range(min(chosen.prompts, len(loader))))
+  batch, _ = loader.rows(indices)
+  return answers.answer(
+    setup.model,
+    params,
+    setup.tokenizer,
+    [loader.source[index]["prompt"] for index in indices],
+    batch.prompt,
+    jax.random.fold_in(jax.random.key(setup.settings.seed), 3),
+    mesh=setup.mesh,
+    batch_size=chosen.batch_size,
+    max_tokens=setup.settings.data.response_length,
+    temperature=chosen.temperature,
+  )
+
+
+def _compare(setup, before, after, rewards, numbers):
+  """Win rates under each judge, and what the report shows of the answers."""
+  chosen = setup.settings.evaluation
+  judge = JUDGES[chosen.judge]()
+
+  def said(answer):
+    return np.asarray(judge(answer.prompts, answer.texts))
+
+  scores = {chosen.judge: (said(before), said(after))}
+  if rewards is not None:
+    scores["reward model"] = (rewards(before), rewards(after))
+  win_rates = []
+  for name, (old, new) in scores.items():
+    won = win_rate.wins(new, old)
+    low, high = win_rate.bootstrap_interval(won, seed=setup.settings.seed)
+    win_rates.append(
+      report.WinRate(
+        judge=name,
+        against="the policy before",
+        rate=float(won.mean()),
+        low=low,
+        high=high,
+        ties=win_rate.tie_rate(new, old),
+        count=len(won),
+      )
+    )
+  lengths = [answer.lengths().astype(np.float64) for answer in (before, after)]
+  change = lengths[1].mean() / max(lengths[0].mean(), 1e-9) - 1
+  numbers += [
+    report.Number(
+      name="length before",
+      value=float(lengths[0].mean()),
+      unit="tokens",
+      explanation="mean length of a sampled response",
+    ),
+    report.Number(
+      name="length after",
+      value=float(lengths[1].mean()),
+      unit="tokens",
+      explanation=f"a change of {change:+.1%}",
+    ),
+  ]
+  old, new = scores[chosen.judge]
+  rows = [
+    {
+      "prompt": prompt,
+      "before": one,
+      "after": two,
+      "before_score": float(a),
+      "after_score": float(b),
+    }
+    for prompt, one, two, a, b in zip(
+      after.prompts, before.texts, after.texts, old, new, strict=True
+    )
+  ]
+  if parallel.is_main_process():
+    folder.write_text(
+      setup.workdir / "answers.jsonl",
+      "".join(json.dumps(row) + "\n" for row in rows),
+    )
+  return win_rates, {
+    "samples": [report.Sample(**row) for row in rows[: chosen.samples_shown]],
+    "lengths_before": lengths[0],
+    "lengths_after": lengths[1],
+    "scores_before": old,
+    "scores_after": new,
+  }
+
+
+def _drift(setup, policy, reference, after, numbers):
+  """KL to the policy before, on the answers after."""
+  logprobs = [
+    drift.response_logprobs(
+      setup.model,
+      params,
+      after.prompt,
+      after.responses,
+      mesh=setup.mesh,
+      batch_size=setup.settings.evaluation.batch_size,
+    )
+    for params in (policy, reference)
+  ]
+  kl, error = drift.kl_to_reference(*logprobs)
+  numbers.append(
+    report.Number(
+      name="KL to the policy before",
+      value=kl,
+      unit="nats per response",
+      explanation=f"on its own answers, standard error {error:.2g}",
+    )
+  )
+
+
+def _likelihood(setup, params, when, numbers):
+  """Perplexity on what people wrote."""
+  chosen = setup.settings.evaluation
+  loader = setup.loader("demonstration", "test", chosen.batch_size)
+  batch, _ = loader.rows(range(min(chosen.prompts, len(loader))))
+  logprobs = drift.response_logprobs(
+    setup.model,
+    params,
+    batch.prompt,
+    batch.response,
+    mesh=setup.mesh,
+    batch_size=chosen.batch_size,
+  )
+  numbers.append(
+    report.Number(
+      name=f"perplexity {when}",
+      value=drift.perplexity(logprobs, batch.response.mask.sum(axis=-1)),
+      unit="per token",
+      explanation="of held-out responses that people wrote; lower is better",
+    )
+  )
+
+
+def _reward_model(setup, numbers):
+  """The trained judge, if the run has one, after a look at its accuracy."""
+  path = setup.workdir / "reward_model"
+  if not (path / "final").is_dir():
+    return None
+  params = stages.load(path, setup.model, setup.mesh)["reward"]
+  run = parallel.jit(
+    lambda params, prompt, responses: reward_model.score(
+      setup.model, params, prompt, responses
+    ),
+    out_shardings=parallel.replicated(setup.mesh),
+  )
+  size = setup.settings.evaluation.batch_size
+
+  def score(prompt, responses):
+    parts = [
+      np.asarray(run(params, *parallel.put_batch(setup.mesh, part)))
+      for part in answers.batches((prompt, responses), size)
+    ]
+    return np.concatenate(parts)[: prompt.ids.shape[0]]
+
+  _accuracy(setup, score, numbers)
+  return lambda answer: score(
+    answer.prompt, jax.tree.map(lambda a: a[:, None], answer.responses)
+  )[:, 0]
+
+
+def _accuracy(setup, score, numbers):
+  """How often the reward model orders held-out pairs as people do."""
+  loader = setup.loader("preference", "test", 1)
+  rows = [loader.source[index] for index in range(len(loader))]
+  rated = all("chosen_reward" in row for row in rows)
+  clear = [
+    index
+    for index, row in enumerate(rows)
+    if not rated or row["chosen_reward"] - row["rejected_reward"] >= CLEAR
+  ]
+  if not clear:
+    return
+  batch, _ = loader.rows(clear)
+  rewards = score(batch.prompt, jax.tree.map(np.asarray, pairs.stack(batch)))
+  which = (
+    f"{len(clear)} held-out pairs whose mean ratings differ by {CLEAR:g} or more"
+    if rated
+    else f"{len(clear)} held-out pairs"
+  )
+  numbers.append(
+    report.Number(
+      name="reward model accuracy",
+      value=float(np.mean(rewards[:, 0] > rewards[:, 1])),
+      explanation=f"share of {which} that it orders as the mean rating does",
+    )
+  )
+  if rated:
+    numbers.append(
+      report.Number(
+        name="agreement of raters",
+        value=float(np.mean(batch.probability)),
+        explanation="how often one rater of each text, drawn at random, orders"
+        " the same pairs so; a tie counts half",
+      )
+    )
+
+
+def _print(win_rates, numbers):
+  for rate in win_rates:
+    print(
+      f"win rate under {rate.judge}: {rate.rate:.1%}"
+      f" (95 % interval {rate.low:.1%} to {rate.high:.1%}, ties"
+      f" {rate.ties:.1%}, {rate.count} prompts)"
+    )
+  for number in numbers:
+    unit = f" {number.unit}" if number.unit else ""
+    print(f"{number.name}: {number.value:.3f}{unit} ({number.explanation})")

@@ -1,16 +1,14 @@
 """The experiment from config to report."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import ml_collections
-import numpy as np
 
-from alignment_jax import data, errors, models, parallel, types
+from alignment_jax import data, errors, models, parallel
 from alignment_jax.data import formatting
 from alignment_jax.evaluation import answers
 from alignment_jax.experiment import folder, judging, settings, stages
@@ -156,7 +154,7 @@ def _text_of(chosen):
   kinds = {"demonstration"}
   for stage in (chosen.sft, chosen.reward_model, chosen.main):
     if stage is not None and stage.training.steps:
-      kinds.add(judging.kind_of(stage))
+      kinds.add(stages.kind_of(stage))
   opened = {
     kind: data.open_source(
       chosen.data.source, kind, "train", data_dir=chosen.data.dir

@@ -14,7 +14,7 @@ import ml_collections
 
 from alignment_jax import algorithms, errors, optimizers
 from alignment_jax.judges import JUDGES
-from alignment_jax.models import zoo
+from alignment_jax.models import Model, zoo
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -184,12 +184,34 @@ def read(config: ml_collections.ConfigDict) -> Settings:
   return settings
 
 
-def keywords(factory: Callable, section: Mapping[str, Any], where: str):
-  """`section` without its name, if it fits the factory's keywords.
+def make_algorithm(
+  model: Model | None, section: Mapping[str, Any]
+) -> algorithms.Algorithm:
+  """The named algorithm, from its section of the config.
+
+  Args:
+    model: the network; None makes one that can be looked at but not run.
+    section: `name` and the method's keywords.
 
   Raises:
-    UserError: a keyword is missing or unknown.
+    UserError: no such name, or keywords that are missing, unknown or out of
+      range.
   """
+  name = section["name"]
+  if name not in algorithms.ALGORITHMS:
+    raise errors.unknown("algorithm", name, algorithms.ALGORITHMS)
+  factory = algorithms.ALGORITHMS[name]
+  given = _keywords(factory, section, f"algorithm '{name}'")
+  try:
+    return factory(model, **given)
+  except errors.UserError:
+    raise
+  except (TypeError, ValueError) as error:
+    raise errors.UserError(f"algorithm '{name}': {error}") from error
+
+
+def _keywords(factory: Callable, section: Mapping[str, Any], where: str):
+  """`section` without its name, if it fits the factory's keywords."""
   parameters = inspect.signature(factory).parameters.values()
   allowed = {p.name: p for p in parameters if p.kind == p.KEYWORD_ONLY}
   given = {name: value for name, value in section.items() if name != "name"}
@@ -223,14 +245,11 @@ def _check(settings):
     if stage is None:
       continue
     name = stage.algorithm["name"]
-    if name not in algorithms.ALGORITHMS:
-      raise errors.unknown("algorithm", name, algorithms.ALGORITHMS)
+    make_algorithm(None, stage.algorithm)
     if where and name != where:
       raise errors.UserError(
         f"config.{where}.algorithm.name must be '{where}', got '{name}'"
       )
-    factory = algorithms.ALGORITHMS[name]
-    keywords(factory, stage.algorithm, f"algorithm '{name}'")
     path = f"{where}.training" if where else "training"
     _at_least(0 if where else 1, stage.training, path, "steps")
     _at_least(

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 
 from alignment_jax import (
-  algorithms,
   data,
   errors,
   models,
@@ -19,7 +18,7 @@ from alignment_jax import (
 from alignment_jax.experiment import folder, settings
 from alignment_jax.training import checkpoint, loop, state, step
 
-KINDS = {
+_KINDS = {
   types.Demonstration: "demonstration",
   types.PreferencePair: "preference",
   types.ScoredResponses: "feedback",
@@ -60,6 +59,11 @@ class Setup:
     )
 
 
+def kind_of(stage: settings.Stage) -> str:
+  """The kind of data that a stage learns from."""
+  return _KINDS[settings.make_algorithm(None, stage.algorithm).batch]
+
+
 def run_stage(
   setup: Setup,
   stage: settings.Stage,
@@ -78,16 +82,12 @@ def run_stage(
   path = setup.workdir / name
   if (path / "final").is_dir():
     return path
-  factory = algorithms.ALGORITHMS[name]
-  algorithm = factory(
-    setup.model,
-    **settings.keywords(factory, stage.algorithm, f"algorithm '{name}'"),
-  )
+  algorithm = settings.make_algorithm(setup.model, stage.algorithm)
   training = stage.training
   parallel.check_batch_size(
     setup.mesh, training.batch_size, training.microbatches
   )
-  loader = setup.loader(KINDS[algorithm.batch], "train", training.batch_size)
+  loader = setup.loader(_KINDS[algorithm.batch], "train", training.batch_size)
   schedule = optimizers.make_schedule(
     stage.optimizer.schedule,
     learning_rate=stage.optimizer.learning_rate,
@@ -122,7 +122,7 @@ def run_stage(
     log_every=training.log_every,
     checkpoint_every=training.checkpoint_every,
     schedule=schedule,
-    meta={"seed": setup.settings.seed, "data_position": None},
+    meta={"seed": setup.settings.seed, "batch_size": training.batch_size},
   )
   folder.write_json(
     path / folder.MODEL,
@@ -141,18 +141,11 @@ def run_stage(
 
 
 def load(
-  path: pathlib.Path,
-  model: models.Model,
-  mesh: jax.sharding.Mesh,
-  algorithm: dict[str, Any] | None = None,
+  path: pathlib.Path, model: models.Model, mesh: jax.sharding.Mesh
 ) -> Any:
   """What the stage in `path` trained, placed on the mesh."""
-  if algorithm is None:
-    algorithm = folder.read_json(path / folder.MODEL)["algorithm"]
-  factory = algorithms.ALGORITHMS[algorithm["name"]]
-  method = factory(
-    model, **settings.keywords(factory, algorithm, algorithm["name"])
-  )
+  algorithm = folder.read_json(path / folder.MODEL)["algorithm"]
+  method = settings.make_algorithm(model, algorithm)
   abstract = jax.eval_shape(
     lambda key: method.init(key, model.init(key))[0], jax.random.key(0)
   )

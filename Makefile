@@ -1,0 +1,92 @@
+# Two commands matter: `make quickstart` trains, evaluates and reports on the
+# machine at hand; `make test` proves the code. Both install what they need.
+
+PYTHON ?= python3
+VENV ?= .venv
+CONFIG ?= configs/quickstart.py
+WORKDIR ?= runs/quickstart
+PYTEST_ARGS ?=
+
+SUPPORTED := 3.11 3.12
+VERSION := $(shell $(PYTHON) -c \
+  'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+CONSTRAINTS := requirements/constraints-$(VERSION).txt
+
+# A stamp per Python: the same venv directory never mixes two of them.
+INSTALLED := $(VENV)/.installed-$(VERSION)
+INSTALLED_DEV := $(VENV)/.installed-dev-$(VERSION)
+PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install install-dev quickstart test test-core test-slow lint \
+  clean check-python
+
+help:  ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV)" \
+	  "CONFIG=$(CONFIG) WORKDIR=$(WORKDIR)"
+
+install: $(INSTALLED)  ## the library with the extras data and viz, into a venv
+
+install-dev: $(INSTALLED_DEV)  ## the same, with what tests and lint need
+
+quickstart: $(INSTALLED)  ## data, SFT, reward model, IPO, evaluation, report
+	$(VENV)/bin/python experiments/train.py --config=$(CONFIG) \
+	  --workdir=$(WORKDIR)
+
+# Compiled programs are kept between runs: the second run of the tests is
+# about twice as fast. The tests describe a CPU with eight devices.
+test test-core test-slow: export JAX_PLATFORMS = cpu
+test test-core test-slow: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.cache/jax
+test test-core test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.2
+
+test: $(INSTALLED_DEV)  ## every test that is neither slow nor on the network
+	$(VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)
+
+test-core: $(INSTALLED_DEV)  ## imports, losses and array maths only
+	$(VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS) \
+	  tests/test_imports.py tests/losses tests/ops
+
+test-slow: $(INSTALLED_DEV)  ## the rest: long tests, and real data fetched
+	$(VENV)/bin/python -m pytest -n 2 -m 'slow or network' $(PYTEST_ARGS)
+
+lint: $(INSTALLED_DEV)  ## ruff: rules and formatting
+	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m ruff format --check .
+
+clean:  ## remove caches and build products; keep venvs, data and runs
+	rm -rf .cache/jax .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	find alignment_jax configs experiments tests -name __pycache__ -type d \
+	  -prune -exec rm -rf {} +
+
+check-python:
+	@case " $(SUPPORTED) " in \
+	  *" $(VERSION) "*) ;; \
+	  *) echo "error: PYTHON=$(PYTHON) is" \
+	      "$(if $(VERSION),Python $(VERSION),not a Python that runs);" \
+	      "supported: $(SUPPORTED)." \
+	      "Try: make $(or $(firstword $(MAKECMDGOALS)),install)" \
+	      "PYTHON=python3.12" >&2; \
+	    exit 1 ;; \
+	esac
+
+# `wildcard`: for a Python without constraints, check-python has the word.
+$(INSTALLED): setup.py pyproject.toml $(wildcard $(CONSTRAINTS)) | check-python
+	@found=$$($(VENV)/bin/python -c \
+	  'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); \
+	if [ "$$found" != "$(VERSION)" ]; then \
+	  echo "$(VENV): $${found:+replacing the one of Python $$found, }creating" \
+	    "it with Python $(VERSION)"; \
+	  $(PYTHON) -m venv --clear $(VENV); \
+	fi
+	@echo "$(VENV): installing alignment-jax with $(CONSTRAINTS)"
+	@$(PIP_INSTALL) --upgrade pip
+	@$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[data,viz]'
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	@echo "$(VENV): adding what tests and lint need"
+	@$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[data,viz,dev]'
+	@touch $@

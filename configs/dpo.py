@@ -1,0 +1,24 @@
+"""DPO on human preferences (Rafailov et al., 2023, arXiv:2305.18290).
+
+    python experiments/train.py --config=configs/dpo.py --workdir=runs/dpo
+
+On preferences of your own, a file with `prompt`, `chosen` and `rejected`:
+
+    python experiments/train.py --config=configs/dpo.py --workdir=runs/mine \
+        --config.data.source=mine.jsonl
+
+Hardware: two CPU cores. `:tiny` runs every part in about a minute.
+"""
+
+from ml_collections import config_dict
+
+from configs import quickstart
+
+
+def get_config(size: str = ""):
+  """The quickstart with another loss."""
+  config = quickstart.get_config(size)
+  config.algorithm = config_dict.create(
+    name="dpo", beta=0.1, label_smoothing=0.0, aggregation="sum"
+  )
+  return config

@@ -1,0 +1,34 @@
+"""What every script shares: configs can import each other, and a user's mistake
+is one line and exit status 2 instead of a stack trace."""
+
+import pathlib
+import shlex
+import sys
+from collections.abc import Callable
+
+from absl import app
+
+from alignment_jax import errors
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+
+def run(main: Callable[[], None]) -> None:
+  """Parses flags and runs `main`."""
+
+  def guarded(argv):
+    if len(argv) > 1:
+      raise app.UsageError(f"unexpected argument: {argv[1]}")
+    try:
+      main()
+    except errors.UserError as error:
+      print(f"error: {error}", file=sys.stderr)
+      sys.exit(2)
+
+  app.run(guarded)
+
+
+def command() -> str:
+  """The command line of this process, as typed."""
+  return "python " + shlex.join(sys.argv)
