@@ -7,12 +7,13 @@ chunk of tokens at a time, forwards and backwards, so `[B, T, V]` is never held.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from alignment_jax.models import base
+from alignment_jax.models import base, heads
 from alignment_jax.ops import masking
 from alignment_jax.types import Tokens
 
@@ -142,6 +143,27 @@ def final_hidden(
   last = masking.lengths(responses.mask)
   hidden = hidden.reshape(*last.shape, *hidden.shape[1:])
   return jnp.take_along_axis(hidden, last[..., None, None], axis=2)[:, :, 0]
+
+
+def rewards(
+  model: base.Model,
+  params: dict[str, Any],
+  prompt: Tokens,
+  responses: Tokens,
+  *,
+  key: Key[Array, ""] | None = None,
+) -> Float[Array, "B K"]:
+  """The reward of each response: a scalar head after its last token.
+
+  Args:
+    model: the network.
+    params: its parameters as `network`, and a scalar `head`.
+    prompt: [B, T] prompts.
+    responses: [B, K, T] responses.
+    key: turns dropout on.
+  """
+  hidden = final_hidden(model, params["network"], prompt, responses, key=key)
+  return heads.scalar(params["head"], hidden)
 
 
 def _hidden(model, params, prompt, responses, key):

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable
 
-from absl import app
+from absl import app, flags, logging
 
 from alignment_jax import errors
 
@@ -20,6 +20,8 @@ def run(main: Callable[[], None]) -> None:
   def guarded(argv):
     if len(argv) > 1:
       raise app.UsageError(f"unexpected argument: {argv[1]}")
+    if not flags.FLAGS["verbosity"].present:
+      logging.set_verbosity(logging.ERROR)  # libraries are talkative
     try:
       main()
     except errors.UserError as error:

@@ -25,7 +25,7 @@ def reward_model(model: Model) -> base.Algorithm:
 
   def loss(trainable, slow, batch, key):
     del slow
-    rewards = score(
+    rewards = scoring.rewards(
       model, trainable["reward"], batch.prompt, pairs.stack(batch), key=key
     )
     chosen, rejected = rewards[:, 0], rewards[:, 1]
@@ -48,11 +48,3 @@ def reward_model(model: Model) -> base.Algorithm:
     }
 
   return base.Algorithm(init, base.offline, loss, base.frozen, PreferencePair)
-
-
-def score(model: Model, params, prompt, responses, *, key=None) -> jax.Array:
-  """The reward of each response, [B, K]; `params` is trainable["reward"]."""
-  hidden = scoring.final_hidden(
-    model, params["network"], prompt, responses, key=key
-  )
-  return heads.scalar(params["head"], hidden)

@@ -7,8 +7,12 @@ distribution is there.
 
 import contextlib
 import fcntl
+import functools
+import io
 import pathlib
 from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from alignment_jax import errors
 from alignment_jax.data import human_ratings
@@ -47,9 +51,13 @@ def open_view(view: str, split: str, *, data_dir: str) -> Sequence[dict]:
   try:
     root.mkdir(parents=True, exist_ok=True)
     with _alone(root / ".human_ratings.lock"):
-      builder = _builder(root, view)
+      builder = _builder_class()(
+        data_dir=str(root / "tfds"), config=view, file_format="array_record"
+      )
       if not builder.is_prepared():
-        builder.download_and_prepare()
+        print(f"preparing human_ratings/{view} in {root / 'tfds'}", flush=True)
+        with contextlib.redirect_stdout(io.StringIO()):
+          builder.download_and_prepare()
       return builder.as_data_source(split=split)
   except PermissionError as error:
     raise errors.UserError(
@@ -81,8 +89,11 @@ def _alone(lock: pathlib.Path) -> Iterator[None]:
     yield
 
 
-def _builder(root, view):
+@functools.cache
+def _builder_class():
+  """Defined when first needed; tensorflow-datasets registers it by name."""
   library = tfds()
+  library.disable_progress_bar()
 
   class HumanRatings(library.core.GeneratorBasedBuilder):
     """Human-rated texts of Hutto and Gilbert, ICWSM 2014."""
@@ -95,7 +106,7 @@ def _builder(root, view):
 
     def _info(self):
       features = {
-        column: library.features.Scalar("float64")
+        column: library.features.Scalar(np.float64)
         if column in _NUMBERS
         else library.features.Text()
         for column in _COLUMNS[self.builder_config.name]
@@ -109,7 +120,8 @@ def _builder(root, view):
 
     def _split_generators(self, dl_manager):
       del dl_manager
-      framed = human_ratings.frame(human_ratings.read_source(root))
+      source = pathlib.Path(self._data_dir_root).parent
+      framed = human_ratings.frame(human_ratings.read_source(source))
       return {
         split: self._generate_examples(
           [text for text in framed if text.source.split == split]
@@ -121,6 +133,4 @@ def _builder(root, view):
       rows = human_ratings.VIEWS[self.builder_config.name](framed)
       yield from enumerate(rows)
 
-  return HumanRatings(
-    data_dir=str(root / "tfds"), config=view, file_format="array_record"
-  )
+  return HumanRatings

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from alignment_jax import parallel
-from alignment_jax.algorithms import pairs, reward_model
+from alignment_jax import parallel, scoring
+from alignment_jax.algorithms import pairs
 from alignment_jax.evaluation import answers, drift, report, win_rate
 from alignment_jax.experiment import folder, settings, stages
 from alignment_jax.judges import JUDGES
@@ -231,7 +231,7 @@ def _reward_model(setup, numbers):
     return None
   params = stages.load(path, setup.model, setup.mesh)["reward"]
   run = parallel.jit(
-    lambda params, prompt, responses: reward_model.score(
+    lambda params, prompt, responses: scoring.rewards(
       setup.model, params, prompt, responses
     ),
     out_shardings=parallel.replicated(setup.mesh),

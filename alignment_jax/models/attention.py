@@ -82,7 +82,7 @@ class SelfAttention(nn.Module):
   def __call__(
     self,
     x: Float[Array, "B T D"],
-    position: Int[Array, "B T"],
+    position: Int[Array, "B T"] | None,
     mask: Bool[Array, "B #T S"],
     *,
     prefix: tuple[Array, Array] | None = None,
