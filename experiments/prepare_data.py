@@ -1,0 +1,27 @@
+"""Fetch, check and count the data before training on them.
+
+    python experiments/prepare_data.py [--source=human_ratings] \
+        [--data_dir=data]
+
+The source is what a config's `data.source` takes: `human_ratings`, a file
+(`FILE.jsonl`, `FILE.parquet`) or `tfds:NAME`.
+"""
+
+import script
+from absl import flags
+
+SOURCE = flags.DEFINE_string(
+  "source", "human_ratings", "human_ratings, FILE.jsonl/.parquet, tfds:NAME."
+)
+DATA_DIR = flags.DEFINE_string("data_dir", "data", "Where data are kept.")
+
+
+def main() -> None:
+  from alignment_jax.data import summary
+
+  for line in summary.describe(SOURCE.value, data_dir=DATA_DIR.value):
+    print(line)
+
+
+if __name__ == "__main__":
+  script.run(main)
