@@ -22,25 +22,25 @@ def get_config(size: str = "") -> config_dict.ConfigDict:
     seed=0,
     init_from="",
     model=dict(name="decoder_mini", dropout=0.1, dtype="float32"),
-    tokenizer=dict(vocabulary_size=4096),
+    tokenizer=dict(vocabulary_size=2048),
     data=dict(
-      source="human_ratings", dir="data", prompt_length=12, response_length=48
+      source="human_ratings", dir="data", prompt_length=12, response_length=40
     ),
     mesh=dict(data=-1, fsdp=1, tensor=1),
     sft=stage(
-      dict(name="sft"), learning_rate=2e-3, steps=900, batch_size=64, warmup=50
+      dict(name="sft"), learning_rate=3e-3, steps=1200, batch_size=32, warmup=50
     ),
     reward_model=stage(
       dict(name="reward_model"),
       learning_rate=5e-4,
-      steps=300,
+      steps=250,
       batch_size=32,
       warmup=20,
     ),
     **stage(
       dict(name="ipo", tau=0.05, aggregation="sum"),
       learning_rate=2e-4,
-      steps=300,
+      steps=250,
       batch_size=32,
       warmup=20,
     ),

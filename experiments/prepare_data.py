@@ -1,10 +1,9 @@
 """Fetch, check and count the data before training on them.
 
-    python experiments/prepare_data.py [--source=human_ratings] \
-        [--data_dir=data]
+    python experiments/prepare_data.py --source=human_ratings --data_dir=data
 
 The source is what a config's `data.source` takes: `human_ratings`, a file
-(`FILE.jsonl`, `FILE.parquet`) or `tfds:NAME`.
+(`FILE.jsonl`, `FILE.parquet`) or `tfds:NAME[/CONFIG]`.
 """
 
 import script
@@ -19,8 +18,7 @@ DATA_DIR = flags.DEFINE_string("data_dir", "data", "Where data are kept.")
 def main() -> None:
   from alignment_jax.data import summary
 
-  for line in summary.describe(SOURCE.value, data_dir=DATA_DIR.value):
-    print(line)
+  print(summary.summarise(SOURCE.value, data_dir=DATA_DIR.value))
 
 
 if __name__ == "__main__":

@@ -117,7 +117,6 @@ def parse(files: Mapping[str, bytes]) -> list[RatedText]:
       copies[domain, normal],
     )
     for (domain, normal), (text, ratings) in merged.items()
-    if ratings
   ]
 
 
@@ -278,8 +277,10 @@ def _numbers(text, where):
     numbers = json.loads(text)
   except ValueError:
     numbers = None
-  if not isinstance(numbers, list) or not all(
-    isinstance(number, int) and -4 <= number <= 4 for number in numbers
+  if (
+    not isinstance(numbers, list)
+    or not numbers
+    or not all(type(number) is int and -4 <= number <= 4 for number in numbers)
   ):
     raise errors.UserError(
       f"{where}: ratings must be a list of integers from -4 to 4, got {text!r}"

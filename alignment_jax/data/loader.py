@@ -1,7 +1,7 @@
 """Batches as a function of seed and step, so that resuming needs no state."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -27,8 +27,7 @@ class Loader:
   """Rows of one kind as batches of NumPy arrays of fixed shape.
 
   Every epoch is a new permutation of all rows, and batches run on from one
-  epoch into the next. Rewards are scaled to mean 0 and variance 1 over all
-  rows, as Richemond et al., 2024, do.
+  epoch into the next.
 
   Args:
     source: rows in the form of `rows.canonical`.
@@ -38,9 +37,12 @@ class Loader:
     prompt_length: tokens of a prompt, bos included.
     response_length: tokens of a response, eos included.
     seed: of the permutations.
+    reward_scale: mean and standard deviation that rewards are scaled by; those
+      of all rows if None, so that rewards have mean 0 and variance 1, as in
+      Richemond et al., 2024. Held-out rows need those of the training rows.
 
   Raises:
-    UserError: there are no rows.
+    UserError: there are no rows, or a size is less than 1.
   """
 
   def __init__(
@@ -53,9 +55,26 @@ class Loader:
     prompt_length: int,
     response_length: int,
     seed: int,
+    reward_scale: tuple[float, float] | None = None,
   ):
+    if kind not in _RESPONSES:
+      raise errors.unknown("kind of data", kind, _RESPONSES)
     if len(source) == 0:
       raise errors.UserError(f"the data hold no {kind}s to load")
+    sizes = {
+      "batch_size": batch_size,
+      "prompt_length": prompt_length,
+      "response_length": response_length,
+    }
+    for name, size in sizes.items():
+      if size < 1:
+        raise errors.UserError(f"{name} must be at least 1, got {size}")
+    if seed < 0:
+      raise errors.UserError(f"seed must be at least 0, got {seed}")
+    if reward_scale is not None and not reward_scale[1] > 0:
+      raise errors.UserError(
+        f"reward_scale needs a deviation above 0, got {reward_scale[1]}"
+      )
     self.source = source
     self._kind = kind
     self._tokenizer = tokenizer
@@ -63,6 +82,7 @@ class Loader:
     self._prompt_length = prompt_length
     self._response_length = response_length
     self._seed = seed
+    self._reward_scale = reward_scale
     self._encoded = functools.lru_cache(maxsize=2**17)(self._encode)
     self._permutation = functools.lru_cache(maxsize=2)(self._permute)
 
@@ -70,7 +90,18 @@ class Loader:
     return len(self.source)
 
   def batch(self, step: int) -> tuple[Any, dict[str, int]]:
-    """The batch of one step, and how many of its rows were cut or empty."""
+    """The batch of one step, and how many of its texts were cut or empty.
+
+    Depends on the seed and the step alone: a resumed run sees what it would
+    have seen, whatever it read before.
+
+    Returns:
+      NumPy arrays in the type of the kind (`types.ScoredResponses` with one
+      response per prompt), and counts under `data/prompts_cut`,
+      `data/responses_cut` and `data/empty_responses`.
+    """
+    if step < 0:
+      raise ValueError(f"step {step} is negative")
     places = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
     return self.rows(
       [
@@ -79,8 +110,22 @@ class Loader:
       ]
     )
 
+  def epoch(self) -> Iterator[tuple[Any, np.ndarray]]:
+    """Every row once, in order, and which rows of the batch are real.
+
+    The last batch is filled up with rows whose responses are masked whole and
+    whose weight is 0; their prompt is a real one, so that no attention is over
+    nothing.
+    """
+    for start in range(0, len(self), self._batch_size):
+      count = min(self._batch_size, len(self) - start)
+      places = np.arange(start, start + self._batch_size)
+      real = np.arange(self._batch_size) < count
+      batch, _ = self.rows([int(i) for i in np.where(real, places, 0)])
+      yield _blanked(batch, real), real
+
   def rows(self, indices: Sequence[int]) -> tuple[Any, dict[str, int]]:
-    """The rows at these places as one batch, and what was cut or empty."""
+    """The rows at these places as one batch, and how many texts were cut."""
     encoded = [self._encoded(index) for index in indices]
     pad = self._tokenizer.pad_id
     prompt = formatting.left_padded(
@@ -97,6 +142,11 @@ class Loader:
       "data/prompts_cut": sum(row["prompt"].cut for row in encoded),
       "data/responses_cut": sum(
         row[name].cut for row in encoded for name in names
+      ),
+      "data/empty_responses": sum(
+        row[name].ids == [self._tokenizer.eos_id]
+        for row in encoded
+        for name in names
       ),
     }
     return self._assemble(prompt, responses, encoded), stats
@@ -117,7 +167,7 @@ class Loader:
         weight=numbers("weight"),
         probability=numbers("probability"),
       )
-    mean, deviation = self._reward_moments
+    mean, deviation = self.reward_scale
     return ScoredResponses(
       prompt=prompt,
       responses=jax.tree.map(lambda a: a[:, None], responses["response"]),
@@ -126,7 +176,10 @@ class Loader:
     )
 
   @functools.cached_property
-  def _reward_moments(self):
+  def reward_scale(self) -> tuple[float, float]:
+    """Mean and standard deviation that rewards are scaled by."""
+    if self._reward_scale is not None:
+      return self._reward_scale
     rewards = np.array([row["reward"] for row in self.source], np.float64)
     return float(rewards.mean()), float(rewards.std()) or 1.0
 
@@ -144,3 +197,24 @@ class Loader:
   def _permute(self, epoch):
     rng = np.random.default_rng([self._seed, int(epoch)])
     return rng.permutation(len(self))
+
+
+def _blanked(batch, real):
+  """The batch with the responses of unreal rows masked and their weight 0."""
+
+  def masked(tokens):
+    shape = (-1, *[1] * (tokens.mask.ndim - 1))
+    return tokens.replace(mask=tokens.mask & real.reshape(shape))
+
+  if isinstance(batch, Demonstration):
+    return batch.replace(response=masked(batch.response))
+  if isinstance(batch, PreferencePair):
+    return batch.replace(
+      chosen=masked(batch.chosen),
+      rejected=masked(batch.rejected),
+      weight=np.where(real, batch.weight, np.float32(0)),
+    )
+  return batch.replace(
+    responses=masked(batch.responses),
+    rewards=np.where(real[:, None], batch.rewards, np.float32(0)),
+  )

@@ -45,7 +45,7 @@ def open_source(
     raise errors.unknown("split", split, SPLITS)
   if name == "human_ratings":
     return _View(
-      builder.open_view(_VIEWS[kind], split, data_dir=data_dir), kind
+      builder.open_view(_VIEWS[kind], split, data_dir=data_dir), kind, name
     )
   if name.startswith("tfds:"):
     return _from_tfds(name.removeprefix("tfds:"), kind, split, data_dir)
@@ -65,17 +65,19 @@ def open_source(
 class _View(Sequence):
   """Rows of a TFDS data source, decoded when asked for."""
 
-  def __init__(self, source: Any, kind: str):
+  def __init__(self, source: Any, kind: str, name: str):
     self._source = source
     self._kind = kind
+    self._name = name
 
   def __len__(self) -> int:
     return len(self._source)
 
   def __getitem__(self, index):
+    where = f"{self._name} row {index}"
     row = builder.decoded(self._source[index])
     extra = {"domain": row["domain"]} if "domain" in row else {}
-    return {**rows.canonical(row, self._kind, f"row {index}"), **extra}
+    return {**rows.canonical(row, self._kind, where), **extra}
 
 
 class _Part(Sequence):
@@ -99,7 +101,7 @@ def _from_tfds(name, kind, split, data_dir):
     made = library.builder_from_directory(str(folder))
     present = [part for part in SPLITS if part in made.info.splits]
     opened = {
-      part: _View(made.as_data_source(split=part), kind)
+      part: _View(made.as_data_source(split=part), kind, f"tfds:{name}")
       for part in {split, "train"} & set(present)
     }
   except Exception as error:  # tfds raises many kinds, none of them its own
@@ -170,6 +172,7 @@ def _split_by_prompt(
       f"{name} has {len(ordered)} different prompts; at least {len(splits)} are"
       " needed, so that some are held out"
     )
+  most = len(ordered) // 4
   assigned = {}
   # A split's share of the hash's range is fixed: rows that are added later do
   # not move a prompt of a large file into another split.
@@ -179,7 +182,7 @@ def _split_by_prompt(
     share = sum(
       0.1 * number <= _place(key) < 0.1 * (number + 1) for key in ordered
     )
-    for key in ordered[: max(1, min(share, len(set(keys)) // 4))]:
+    for key in ordered[: max(1, min(share, most))]:
       assigned[key] = split
     ordered = [key for key in ordered if key not in assigned]
   places: dict[str, list[int]] = {split: [] for split in splits}
@@ -201,11 +204,10 @@ def _jsonl(path) -> Iterator[tuple[str, Any]]:
       where = f"{path} line {number}"
       try:
         # utf-8-sig: some editors begin a file with a byte-order mark.
-        yield where, json.loads(line.decode("utf-8-sig"))
+        row = json.loads(line.decode("utf-8-sig"))
       except (ValueError, RecursionError) as error:
-        if isinstance(error, errors.UserError):
-          raise
         raise errors.UserError(f"{where} is not JSON: {error}") from error
+      yield where, row
 
 
 def _parquet(path) -> Iterator[tuple[str, Any]]:

@@ -1,11 +1,19 @@
 """Text to token ids and back."""
 
+import functools
 import io
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable
 
 from alignment_jax import errors
+
+_SPACE = "\u2581"  # how SentencePiece writes a space in its pieces
+_LONGEST_LINE = 2**14  # characters; in bytes at most `max_sentence_length`
+
+# SentencePiece writes a space as this character, and so reads it as one.
+_SPACE_MARK = "\u2581"
 
 
 class SentencePieceTokenizer:
@@ -18,14 +26,37 @@ class SentencePieceTokenizer:
     bos_id: starts a prompt.
     eos_id: ends a response.
     vocabulary_size: how many pieces there are.
+
+  Raises:
+    UserError: `model` is no SentencePiece model, or has no pad, bos or eos.
   """
 
   def __init__(self, model: bytes):
-    self._processor = _sentencepiece().SentencePieceProcessor(model_proto=model)
+    if not model:  # SentencePiece takes it for a model that comes later
+      raise errors.UserError("the tokenizer's model is empty")
+    try:
+      self._processor = _sentencepiece().SentencePieceProcessor(
+        model_proto=model
+      )
+    except RuntimeError as error:
+      raise errors.UserError("this is not a SentencePiece model") from error
     self.pad_id: int = self._processor.pad_id()
     self.bos_id: int = self._processor.bos_id()
     self.eos_id: int = self._processor.eos_id()
     self.vocabulary_size: int = self._processor.get_piece_size()
+    for name in ("pad", "bos", "eos"):
+      if getattr(self, f"{name}_id") < 0:
+        raise errors.UserError(
+          f"the tokenizer has no {name} piece; train one with"
+          " SentencePieceTokenizer.train"
+        )
+    self._special = {
+      i
+      for i in range(self.vocabulary_size)
+      if self._processor.is_control(i) or self._processor.is_unknown(i)
+    }
+    bytes_ = [f"<0x{byte:02X}>" for byte in _SPACE_MARK.encode("utf-8")]
+    self._space_mark = [self._processor.piece_to_id(piece) for piece in bytes_]
 
   @classmethod
   def load(cls, path: str | os.PathLike[str]) -> "SentencePieceTokenizer":
@@ -40,9 +71,10 @@ class SentencePieceTokenizer:
       raise errors.UserError(
         f"cannot read the tokenizer {path}: {error.strerror}"
       ) from error
-    except RuntimeError as error:
+    except errors.UserError as error:
       raise errors.UserError(
-        f"{path} is not a SentencePiece model; delete it to train a new one"
+        f"cannot use the tokenizer {path}: {error}; delete it to train a new"
+        " one"
       ) from error
 
   @classmethod
@@ -61,12 +93,18 @@ class SentencePieceTokenizer:
       texts: what to learn pieces from.
       path: of the model.
       vocabulary_size: at most this many pieces; fewer if the texts are few,
-        and never fewer than the 256 bytes and the special pieces need.
+        and never fewer than the 256 bytes, the special pieces and the
+        characters in the texts need.
 
     Raises:
-      UserError: there is no text.
+      UserError: there is no text, or `path` cannot be written.
     """
-    lines = [line for text in texts for line in text.split("\n") if line]
+    lines = [
+      line
+      for text in texts
+      for line in text.replace("\0", "").split("\n")
+      if line.strip()
+    ]
     if not lines:
       raise errors.UserError("no text to train a tokenizer on")
     model = io.BytesIO()
@@ -90,20 +128,45 @@ class SentencePieceTokenizer:
       max_sentence_length=1 << 16,
       minloglevel=2,
     )
-    path = pathlib.Path(path)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(model.getvalue())
-    os.replace(part, path)
+    _write_whole(pathlib.Path(path), model.getvalue())
     return cls(model.getvalue())
 
   def encode(self, text: str) -> list[int]:
     """Token ids of a text, without special tokens."""
-    return self._processor.encode(text)
+    first, *others = text.split(_SPACE_MARK)
+    ids = self._processor.encode(first)
+    for part in others:
+      ids += self._space_mark + self._processor.encode(part)
+    return ids
 
-  def decode(self, ids: Sequence[int]) -> str:
-    """The text of token ids; special tokens have none."""
-    special = (self.pad_id, self.bos_id, self.eos_id)
-    return self._processor.decode([i for i in ids if i not in special])
+  def decode(self, ids: Iterable[int]) -> str:
+    """The text of token ids.
+
+    Special tokens have none, nor have ids beyond the vocabulary, which a model
+    with a padded output layer can sample.
+    """
+    return self._processor.decode(
+      [
+        int(i)
+        for i in ids
+        if 0 <= i < self.vocabulary_size and int(i) not in self._special
+      ]
+    )
+
+
+def _write_whole(path, content):
+  """Writes a file that others see whole or not at all."""
+  try:
+    with tempfile.NamedTemporaryFile(
+      dir=path.parent, prefix=f"{path.name}.", suffix=".part", delete=False
+    ) as file:
+      file.write(content)
+    os.chmod(file.name, 0o644)  # a temporary file is for its owner alone
+    os.replace(file.name, path)
+  except OSError as error:
+    raise errors.UserError(
+      f"cannot write the tokenizer {path}: {error.strerror}"
+    ) from error
 
 
 def _sentencepiece():

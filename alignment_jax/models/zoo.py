@@ -23,7 +23,7 @@ MODELS: dict[str, Callable[..., base.Model]] = {
     width=32, layers=2, heads=4, kv_heads=2, head_width=8, mlp_width=64
   ),
   "decoder_mini": _decoder(
-    width=192, layers=4, heads=6, kv_heads=6, head_width=32, mlp_width=512
+    width=128, layers=4, heads=4, kv_heads=4, head_width=32, mlp_width=384
   ),
   "t5_tiny": _t5(
     width=32,
@@ -34,12 +34,12 @@ MODELS: dict[str, Callable[..., base.Model]] = {
     mlp_width=64,
   ),
   "t5_mini": _t5(
-    width=192,
+    width=128,
     encoder_layers=2,
     decoder_layers=4,
-    heads=6,
+    heads=4,
     head_width=32,
-    mlp_width=448,
+    mlp_width=320,
     tied=True,
   ),
 }
