@@ -21,7 +21,7 @@ class MissingColumns(errors.UserError):
   """A row lacks columns that its kind of data needs."""
 
 
-def canonical(row: Mapping[str, Any], kind: str, where: str) -> dict[str, Any]:
+def canonical(row: Any, kind: str, where: str) -> dict[str, Any]:
   """One row in the form that the loader takes.
 
   Understands `prompt/chosen/rejected` (with `probability` and `weight` if
@@ -31,7 +31,7 @@ def canonical(row: Mapping[str, Any], kind: str, where: str) -> dict[str, Any]:
   also read off a pair (what was chosen) or off feedback.
 
   Args:
-    row: columns and their values.
+    row: columns and their values; anything else is an error.
     kind: a key of `NEEDED`.
     where: file and line, for errors.
 

@@ -129,11 +129,12 @@ def _line(title: str, cells: Iterable[str]) -> str:
 
 
 def _shown(row: Mapping[str, Any]) -> str:
-  """A row as JSON, long texts cut."""
-  short = {
-    name: f"{value[:_LONGEST]}..."
-    if isinstance(value, str) and len(value) > _LONGEST
-    else value
-    for name, value in row.items()
-  }
-  return json.dumps(short, ensure_ascii=False, default=float)
+  """A row as JSON, long texts cut and numbers rounded."""
+
+  def short(value):
+    if not isinstance(value, str):
+      return float(f"{value:.6g}")
+    return f"{value[:_LONGEST]}..." if len(value) > _LONGEST else value
+
+  cells = {name: short(value) for name, value in row.items()}
+  return json.dumps(cells, ensure_ascii=False)

@@ -1,19 +1,19 @@
 """Text to token ids and back."""
 
-import functools
 import io
 import os
 import pathlib
 import tempfile
 from collections.abc import Iterable
 
-from alignment_jax import errors
+import numpy as np
 
-_SPACE = "\u2581"  # how SentencePiece writes a space in its pieces
-_LONGEST_LINE = 2**14  # characters; in bytes at most `max_sentence_length`
+from alignment_jax import errors
 
 # SentencePiece writes a space as this character, and so reads it as one.
 _SPACE_MARK = "\u2581"
+# Characters. The trainer passes over longer lines in silence.
+_LONGEST_LINE = 2**14
 
 
 class SentencePieceTokenizer:
@@ -57,6 +57,7 @@ class SentencePieceTokenizer:
     }
     bytes_ = [f"<0x{byte:02X}>" for byte in _SPACE_MARK.encode("utf-8")]
     self._space_mark = [self._processor.piece_to_id(piece) for piece in bytes_]
+    self._line = self._processor.encode("\n")
 
   @classmethod
   def load(cls, path: str | os.PathLike[str]) -> "SentencePieceTokenizer":
@@ -100,10 +101,11 @@ class SentencePieceTokenizer:
       UserError: there is no text, or `path` cannot be written.
     """
     lines = [
-      line
+      line[start : start + _LONGEST_LINE]
       for text in texts
       for line in text.replace("\0", "").split("\n")
       if line.strip()
+      for start in range(0, len(line), _LONGEST_LINE)
     ]
     if not lines:
       raise errors.UserError("no text to train a tokenizer on")
@@ -125,7 +127,7 @@ class SentencePieceTokenizer:
       eos_id=2,
       unk_id=3,
       num_threads=1,
-      max_sentence_length=1 << 16,
+      max_sentence_length=4 * _LONGEST_LINE,  # bytes
       minloglevel=2,
     )
     _write_whole(pathlib.Path(path), model.getvalue())
@@ -136,10 +138,13 @@ class SentencePieceTokenizer:
     first, *others = text.split(_SPACE_MARK)
     ids = self._processor.encode(first)
     for part in others:
-      ids += self._space_mark + self._processor.encode(part)
+      # SentencePiece puts a space before a text; before a new line it is a
+      # piece of its own, which can be taken away.
+      after = self._processor.encode("\n" + part)[len(self._line) :]
+      ids += self._space_mark + after
     return ids
 
-  def decode(self, ids: Iterable[int]) -> str:
+  def decode(self, ids: Iterable[int] | np.ndarray) -> str:
     """The text of token ids.
 
     Special tokens have none, nor have ids beyond the vocabulary, which a model

@@ -3,14 +3,13 @@
 import hashlib
 import io
 import tarfile
+import types
 
 import pytest
 
-from alignment_jax.data import fetch, human_ratings
+from alignment_jax.data import builder, fetch, human_ratings
 
-INNER = (
-  "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
-)
+INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 STEMS = {
   "movie": "movieReviewSnippets",
   "product": "amazonReviewSnippets",
@@ -59,6 +58,16 @@ def sentences(count):
   ]
 
 
+def place_source(directory, monkeypatch):
+  """Puts a small source distribution where the real one is looked for."""
+  rated = {domain: sentences(60) for domain in STEMS}
+  content = tar({INNER: tar(rating_files(rated))})
+  monkeypatch.setitem(
+    human_ratings.PACKAGE, "sha256", hashlib.sha256(content).hexdigest()
+  )
+  (directory / "vaderSentiment-3.3.2.tar.gz").write_bytes(content)
+
+
 @pytest.fixture
 def no_pip(monkeypatch):
   """Fails the test if a download is tried."""
@@ -66,19 +75,26 @@ def no_pip(monkeypatch):
   def refuse(*args, **kwargs):
     raise AssertionError("tried to download")
 
-  monkeypatch.setattr(fetch.subprocess, "run", refuse)
+  # The name in `fetch` alone: a test may start a process of its own.
+  monkeypatch.setattr(fetch, "subprocess", types.SimpleNamespace(run=refuse))
 
 
 @pytest.fixture
 def data_dir(tmp_path, monkeypatch, no_pip):
   """A data directory that holds a small source distribution."""
-  rated = {domain: sentences(60) for domain in STEMS}
-  content = tar({INNER: tar(rating_files(rated))})
-  monkeypatch.setitem(
-    human_ratings.PACKAGE, "sha256", hashlib.sha256(content).hexdigest()
-  )
-  (tmp_path / "vaderSentiment-3.3.2.tar.gz").write_bytes(content)
+  place_source(tmp_path, monkeypatch)
   return tmp_path
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+  """A data directory with every view built; not to be changed."""
+  directory = tmp_path_factory.mktemp("prepared")
+  with pytest.MonkeyPatch.context() as monkeypatch:
+    place_source(directory, monkeypatch)
+    for view in human_ratings.VIEWS:
+      builder.open_view(view, "train", data_dir=str(directory))
+  return directory
 
 
 @pytest.fixture

@@ -102,6 +102,8 @@ def test_equal_texts_of_two_domains_stay_apart_in_one_split(parsed):
     b"__import__('os').abort()",
     b"1",
     b'{"a": 1}',
+    b"[true]",
+    b"[]",
     b"[1",
   ],
 )

@@ -139,7 +139,9 @@ def test_an_evaluation_epoch_covers_every_row_once_in_order(kind, count):
   seen = []
   for batch, real in make(kind, count=count).epoch():
     assert real.shape == (4,) and real.dtype == np.bool_
-    seen += [i for i, is_real in zip(which(batch), real, strict=True) if is_real]
+    seen += [
+      i for i, is_real in zip(which(batch), real, strict=True) if is_real
+    ]
     assert batch.prompt.mask.any(1).all()  # attention over nothing is NaN
   assert seen == list(range(count))
 

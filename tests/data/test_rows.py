@@ -146,7 +146,11 @@ def test_missing_columns_are_named_with_those_found(kind, row):
   [
     ("demonstration", [1], "object"),
     ("demonstration", "text", "object"),
-    ("demonstration", {"prompt": 1, "response": "a"}, "'prompt' must be a text"),
+    (
+      "demonstration",
+      {"prompt": 1, "response": "a"},
+      "'prompt' must be a text",
+    ),
     ("demonstration", {"prompt": "", "response": "a"}, "'prompt' is empty"),
     ("demonstration", {"prompt": " \n", "response": "a"}, "'prompt' is empty"),
     ("demonstration", {"prompt": "q", "response": "\t"}, "'response' is empty"),

@@ -21,11 +21,10 @@ def jsonl(path, table):
   return str(path)
 
 
-def parquet(path, table):
+def write_parquet(path, table):
   pyarrow = pytest.importorskip("pyarrow")
-  import pyarrow.parquet
-
-  pyarrow.parquet.write_table(pyarrow.Table.from_pylist(table), path)
+  parquet = pytest.importorskip("pyarrow.parquet")
+  parquet.write_table(pyarrow.Table.from_pylist(table), path)
   return str(path)
 
 
@@ -40,7 +39,9 @@ def everything(parts):
   return [part[i] for part in parts.values() for i in range(len(part))]
 
 
-@pytest.mark.parametrize("write, end", [(jsonl, "jsonl"), (parquet, "parquet")])
+@pytest.mark.parametrize(
+  "write, end", [(jsonl, "jsonl"), (write_parquet, "parquet")]
+)
 def test_a_file_of_twenty_pairs_is_split_without_loss(tmp_path, write, end):
   name = write(tmp_path / f"pairs.{end}", pairs(20))
   parts = opened(name, "preference", tmp_path)
@@ -79,7 +80,9 @@ def test_many_prompts_are_split_80_10_10():
 
 
 def test_rows_of_one_prompt_stay_together():
-  prompts = [f"{'P' if i % 2 else 'p'}rompt  {i % 30}" for i in range(300)]
+  prompts = [
+    f"{'P' if i % 60 < 30 else 'p'}rompt  {i % 30}" for i in range(300)
+  ]
   places = sources._split_by_prompt(prompts, SPLITS, "file")
   of = {
     split: {prompts[place].casefold() for place in part}
@@ -151,7 +154,7 @@ def test_a_bad_line_is_named(tmp_path, line, message):
 def test_a_bad_row_of_parquet_is_named(tmp_path):
   table = pairs(5)
   table[3]["chosen"] = None
-  name = parquet(tmp_path / "f.parquet", table)
+  name = write_parquet(tmp_path / "f.parquet", table)
   with pytest.raises(errors.UserError, match="f.parquet row 4: .*chosen"):
     open_source(name, "preference", "train", data_dir="")
 
@@ -199,7 +202,7 @@ def test_messages_and_labels_are_read_from_parquet(tmp_path):
     }
     for i in range(6)
   ]
-  name = parquet(tmp_path / "f.parquet", table)
+  name = write_parquet(tmp_path / "f.parquet", table)
   for row in everything(opened(name, "feedback", tmp_path)):
     number = int(row["prompt"].split()[1])
     assert row["response"] == "answer"

@@ -1,0 +1,164 @@
+"""Every entry of the table: one step, and the meaning of its batch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alignment_jax import algorithms, models, optimizers, types
+from alignment_jax.training import state, step
+
+SETTINGS = {
+  "dpo": {"beta": 0.1},
+  "dro": {"tau": 1.0},
+  "ipo": {"tau": 0.1},
+  "reward_model": {},
+  "sft": {},
+}
+ROWS = 8
+
+
+def tokens(rng, length, counts, *, left):
+  ids = rng.integers(3, 40, (len(counts), length)).astype(np.int32)
+  place = np.arange(length)[None]
+  counts = np.asarray(counts)[:, None]
+  mask = place >= length - counts if left else place < counts
+  return types.Tokens(ids=jnp.asarray(ids), mask=jnp.asarray(mask))
+
+
+def batch_of(kind, seed=0):
+  """A batch whose first row has an empty first response."""
+  rng = np.random.default_rng(seed)
+  prompt = tokens(rng, 4, rng.integers(1, 5, ROWS), left=True)
+  counts = [0, *rng.integers(1, 7, ROWS - 1)]
+  one = tokens(rng, 6, counts, left=False)
+  two = tokens(rng, 6, rng.integers(1, 7, ROWS), left=False)
+  if kind is types.Demonstration:
+    return types.Demonstration(prompt, one)
+  if kind is types.PreferencePair:
+    weight = jnp.ones((ROWS,), jnp.float32)
+    share = jnp.asarray(rng.uniform(0.5, 1, ROWS), jnp.float32)
+    return types.PreferencePair(prompt, one, two, weight, share)
+  return types.ScoredResponses(
+    prompt,
+    jax.tree.map(lambda a: a[:, None], one),
+    jnp.asarray(rng.normal(size=(ROWS, 1)), jnp.float32),
+  )
+
+
+def trained(name, *, microbatches=1, steps=1, seed=0, keep=None):
+  """The state and metrics after some steps on one batch."""
+  model = models.make_model("decoder_tiny", vocabulary_size=40)
+  algorithm = algorithms.ALGORITHMS[name](model, **SETTINGS[name])
+  schedule = optimizers.make_schedule(
+    "constant", learning_rate=3e-3, warmup_steps=0, total_steps=99
+  )
+  optimizer = optimizers.make_optimizer(
+    "adamw", schedule, weight_decay=0.0, clip_norm=0.0
+  )
+  key = jax.random.key(0)
+  first = jax.jit(
+    lambda: state.make_state(algorithm, optimizer, key, model.init(key))
+  )()
+  batch = batch_of(algorithm.batch, seed)
+  if keep is not None:
+    batch = jax.tree.map(lambda a: a[keep], batch)
+  update = jax.jit(
+    step.make_update(algorithm, optimizer, microbatches=microbatches)
+  )
+  now, history = first, []
+  for _ in range(steps):
+    now, metrics = update(now, batch, key)
+    history.append(jax.device_get(metrics))
+  return first, now, history
+
+
+def test_the_table_and_these_tests_name_the_same_methods():
+  assert SETTINGS.keys() == algorithms.ALGORITHMS.keys()
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_a_step_keeps_the_tree_and_the_loss_falls(name):
+  first, last, history = trained(name, steps=12)
+  assert jax.tree.structure(first) == jax.tree.structure(last)
+  for old, new in zip(jax.tree.leaves(first), jax.tree.leaves(last), strict=True):
+    assert old.dtype == new.dtype and old.shape == new.shape
+  assert all(np.isfinite(v) for m in history for v in m.values())
+  assert history[-1]["loss"] < history[0]["loss"]
+  assert int(last.step) == 12
+
+
+@pytest.mark.parametrize("name", ["dpo", "dro", "ipo"])
+def test_the_reference_never_moves(name):
+  first, last, _ = trained(name, steps=3)
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    first.slow["reference"],
+    last.slow["reference"],
+  )
+
+
+@pytest.mark.parametrize("name", ["ipo", "sft", "dro"])
+def test_any_split_into_microbatches_gives_the_same_update(name):
+  _, whole, one = trained(name)
+  _, parts, four = trained(name, microbatches=4)
+  assert one[0]["loss"] == pytest.approx(four[0]["loss"], rel=1e-5)
+  for a, b in zip(
+    jax.tree.leaves(whole.trainable),
+    jax.tree.leaves(parts.trainable),
+    strict=True,
+  ):
+    # Adam's first step is lr * sign(g): rounding can flip only a zero gradient.
+    assert np.mean(np.abs(a - b) > 1e-5) < 0.01
+
+
+def test_an_empty_response_is_counted_and_weighs_nothing():
+  _, _, every = trained("ipo")
+  _, _, rest = trained("ipo", keep=slice(1, None))
+  assert every[0]["empty_responses"] == pytest.approx(1 / ROWS)
+  assert rest[0]["empty_responses"] == 0
+  assert every[0]["loss"] == pytest.approx(rest[0]["loss"], rel=1e-6)
+  assert every[0]["gradient_norm"] == pytest.approx(
+    rest[0]["gradient_norm"], rel=1e-4
+  )
+
+
+def test_ipo_starts_at_the_squared_target():
+  # At policy = reference the margin is 0: both labels cost (1 / (2 tau))^2 = 25.
+  _, _, history = trained("ipo")
+  assert history[0]["loss"] == pytest.approx(25.0)
+
+
+def test_dpo_starts_at_log_two():
+  _, _, history = trained("dpo")
+  assert history[0]["loss"] == pytest.approx(np.log(2), rel=1e-6)
+
+
+def test_a_fair_coin_as_label_moves_ipo_towards_no_margin():
+  # p = 1/2: loss 1/2 (h - t)^2 + 1/2 (h + t)^2, whose gradient at h = 0 is 0.
+  model = models.make_model("decoder_tiny", vocabulary_size=40)
+  algorithm = algorithms.ALGORITHMS["ipo"](model, tau=0.1)
+  params = jax.jit(model.init)(jax.random.key(0))
+  trainable, slow = algorithm.init(jax.random.key(0), params)
+  batch = batch_of(types.PreferencePair)
+  batch = batch.replace(probability=jnp.full((ROWS,), 0.5))
+  gradient = jax.jit(
+    jax.grad(lambda t: algorithm.loss(t, slow, batch, None)[0].total)
+  )(trainable)
+  assert all(float(jnp.max(jnp.abs(g))) < 1e-3 for g in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("aggregation", ["sum", "mean"])
+def test_aggregation_decides_what_a_margin_is(aggregation):
+  model = models.make_model("decoder_tiny", vocabulary_size=40)
+  algorithm = algorithms.ALGORITHMS["dpo"](
+    model, beta=1.0, aggregation=aggregation
+  )
+  params = jax.jit(model.init)(jax.random.key(0))
+  trainable, slow = algorithm.init(jax.random.key(0), params)
+  batch = batch_of(types.PreferencePair)
+  _, metrics = jax.jit(algorithm.loss)(trainable, slow, batch, None)
+  # A fresh model is nearly uniform over 40 tokens: log 40 = 3.69 nats each.
+  counted = np.asarray(batch.rejected.mask.sum(-1))[1:]
+  nats = {"sum": counted.mean() * np.log(40), "mean": np.log(40)}[aggregation]
+  assert metrics["logps/rejected"].value() == pytest.approx(-nats, rel=0.1)

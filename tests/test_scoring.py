@@ -1,0 +1,305 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alignment_jax import models, scoring
+from alignment_jax.models import base
+from alignment_jax.types import Tokens
+
+VOCABULARY, ROWS, COUNT, PROMPT, RESPONSE = 11, 2, 2, 4, 7
+PROMPTS = Tokens(
+  ids=jnp.array([[9, 9, 3, 1], [2, 4, 6, 8]]),
+  mask=jnp.array([[False, False, True, True], [True] * 4]),
+)
+LENGTHS = np.array([[7, 3], [1, 0]])
+MASK = np.arange(RESPONSE) < LENGTHS[..., None]
+RESPONSES = Tokens(
+  ids=jnp.asarray(
+    np.random.default_rng(0).integers(
+      VOCABULARY, size=(ROWS, COUNT, RESPONSE)
+    ),
+    jnp.int32,
+  ),
+  mask=jnp.asarray(MASK),
+)
+STATISTICS = (scoring.logprob, scoring.entropy, scoring.is_greedy)
+
+
+def _bigram(vocabulary):
+  """A network whose state is the one-hot vector of the last token it read."""
+
+  def state(ids):
+    return jax.nn.one_hot(ids, vocabulary)
+
+  def encode(params, prompt, key=None):
+    rows = prompt.ids.shape[0]
+    nothing = jnp.zeros((1, rows, 0, 1, 1))
+    return base.Context(
+      last=state(prompt.ids[:, -1]),
+      prefix=base.Memory(
+        keys=nothing,
+        values=nothing,
+        mask=jnp.zeros((rows, 0), bool),
+        positions=jnp.zeros((rows, 0), jnp.int32),
+      ),
+      cross=None,
+      position=jnp.zeros(rows, jnp.int32),
+    )
+
+  def hidden(params, context, response, key=None):
+    return jnp.concatenate(
+      [context.last[:, None], state(response.ids[:, :-1])], axis=1
+    )
+
+  return base.Model(
+    init=None,
+    axes=None,
+    encode=encode,
+    hidden=hidden,
+    unembed=lambda params, x: x @ params,
+    init_cache=base.init_cache,
+    step=None,
+    settings=None,
+  )
+
+
+@pytest.fixture(scope="module", params=["decoder_tiny", "t5_tiny"])
+def network(request):
+  model = models.make_model(
+    request.param, vocabulary_size=VOCABULARY, tied=False
+  )
+  return model, jax.jit(model.init)(jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def log_softmax(network):
+  """Of the full logits, by NumPy in float64: [B, K, T, V]."""
+  model, params = network
+
+  @jax.jit
+  def forward(params, prompt, response):
+    context = model.encode(params, prompt)
+    return model.unembed(params, model.hidden(params, context, response))
+
+  rows = []
+  for k in range(COUNT):
+    response = jax.tree.map(lambda array, k=k: array[:, k], RESPONSES)
+    rows.append(np.asarray(forward(params, PROMPTS, response), np.float64))
+  logits = np.stack(rows, axis=1)
+  logits -= logits.max(axis=-1, keepdims=True)
+  return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+
+
+@functools.cache
+def _bigram_world():
+  """Five tokens; row i of the table holds the logits after token i."""
+  table = np.random.default_rng(1).normal(size=(5, 5))
+  return _bigram(5), jnp.asarray(table, jnp.float32), table
+
+
+def _statistics(model, chunk_size):
+  return jax.jit(
+    functools.partial(
+      scoring.token_statistics, model, chunk_size=chunk_size
+    ),
+    static_argnums=range(3, 3 + len(STATISTICS)),
+  )
+
+
+def test_scores_are_those_of_the_full_logits(network, log_softmax):
+  model, params = network
+  logprob, entropy, is_greedy = _statistics(model, 16)(
+    params, PROMPTS, RESPONSES, *STATISTICS
+  )
+  ids = np.asarray(RESPONSES.ids)
+  chosen = np.take_along_axis(log_softmax, ids[..., None], axis=-1)[..., 0]
+  np.testing.assert_allclose(logprob[MASK], chosen[MASK], atol=1e-5)
+  expected = -np.sum(np.exp(log_softmax) * log_softmax, axis=-1)
+  np.testing.assert_allclose(entropy[MASK], expected[MASK], atol=1e-5)
+  best = log_softmax.argmax(axis=-1) == ids
+  np.testing.assert_array_equal(is_greedy[MASK], best[MASK])
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3])
+def test_chunks_change_no_value(network, chunk_size):
+  model, params = network
+  whole = _statistics(model, 16)(params, PROMPTS, RESPONSES, *STATISTICS)
+  parts = _statistics(model, chunk_size)(
+    params, PROMPTS, RESPONSES, *STATISTICS
+  )
+  np.testing.assert_allclose(parts, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3])
+def test_chunks_change_no_gradient(network, chunk_size):
+  model, params = network
+  weights = jnp.asarray(np.random.default_rng(2).normal(size=MASK.shape))
+  weights = weights.astype(jnp.float32)
+
+  def gradients(chunk_size):
+    def loss(params):
+      logprobs, entropy = scoring.token_statistics(
+        model,
+        params,
+        PROMPTS,
+        RESPONSES,
+        scoring.logprob,
+        scoring.entropy,
+        chunk_size=chunk_size,
+      )
+      return jnp.sum(weights * logprobs + entropy)
+
+    return jax.jit(jax.grad(loss))(params)
+
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5),
+    gradients(chunk_size),
+    gradients(16),
+  )
+
+
+def test_padded_positions_score_exactly_zero(network):
+  model, params = network
+  for values in _statistics(model, 3)(
+    params, PROMPTS, RESPONSES, *STATISTICS
+  ):
+    assert not np.any(np.asarray(values)[~MASK])
+
+
+def test_padded_positions_have_exactly_zero_gradient(network):
+  model, params = network
+
+  def padded_only(params, responses):
+    logprobs, entropy = scoring.token_statistics(
+      model,
+      params,
+      PROMPTS,
+      responses,
+      scoring.logprob,
+      scoring.entropy,
+      chunk_size=3,
+    )
+    return jnp.sum(jnp.where(MASK, 0.0, logprobs + entropy))
+
+  gradients = jax.jit(jax.grad(padded_only))(params, RESPONSES)
+  assert not any(np.any(g) for g in jax.tree.leaves(gradients))
+
+
+def test_a_score_is_the_table_entry_of_the_token_before():
+  model, params, table = _bigram_world()
+  prompts = Tokens(ids=jnp.array([[0, 2]]), mask=jnp.ones((1, 2), bool))
+  responses = Tokens(
+    ids=jnp.array([[[1, 4, 0]]]), mask=jnp.ones((1, 1, 3), bool)
+  )
+  # After 2 comes 1, after 1 comes 4, after 4 comes 0.
+  expected = [
+    table[before, after] - np.log(np.exp(table[before]).sum())
+    for before, after in [(2, 1), (1, 4), (4, 0)]
+  ]
+  actual = scoring.token_logprobs(model, params, prompts, responses)
+  np.testing.assert_allclose(actual[0, 0], expected, atol=1e-6)
+
+
+def test_temperature_divides_the_logits():
+  model, params, table = _bigram_world()
+  prompts = Tokens(ids=jnp.array([[3]]), mask=jnp.ones((1, 1), bool))
+  responses = Tokens(ids=jnp.array([[[1]]]), mask=jnp.ones((1, 1, 1), bool))
+  expected = table[3, 1] / 2 - np.log(np.exp(table[3] / 2).sum())
+  actual = scoring.token_logprobs(
+    model, params, prompts, responses, temperature=2.0
+  )
+  np.testing.assert_allclose(actual, [[[expected]]], atol=1e-6)
+
+
+def test_half_precision_logits_are_scored_in_float32():
+  # In bfloat16, log(1000) would be rounded to a multiple of 1/32.
+  model = _bigram(1000)
+  params = jnp.zeros((1000, 1000), jnp.bfloat16)
+  model = model._replace(
+    unembed=lambda params, x: x.astype(jnp.bfloat16) @ params
+  )
+  prompts = Tokens(ids=jnp.array([[3]]), mask=jnp.ones((1, 1), bool))
+  responses = Tokens(ids=jnp.array([[[1]]]), mask=jnp.ones((1, 1, 1), bool))
+  logprob, entropy = scoring.token_statistics(
+    model, params, prompts, responses, scoring.logprob, scoring.entropy
+  )
+  np.testing.assert_allclose(logprob, [[[-np.log(1000)]]], rtol=1e-6)
+  np.testing.assert_allclose(entropy, [[[np.log(1000)]]], rtol=1e-5)
+
+
+def test_the_final_state_has_read_exactly_the_last_real_token():
+  model, params, _ = _bigram_world()
+  prompts = Tokens(ids=jnp.array([[0, 2]]), mask=jnp.ones((1, 2), bool))
+  # Full length, padded, a single token, and empty: then the prompt's last.
+  responses = Tokens(
+    ids=jnp.array([[[1, 4, 3], [1, 3, 4], [4, 1, 1], [1, 1, 1]]]),
+    mask=jnp.array(
+      [
+        [
+          [True, True, True],
+          [True, True, False],
+          [True, False, False],
+          [False, False, False],
+        ]
+      ]
+    ),
+  )
+  states = scoring.final_hidden(model, params, prompts, responses)
+  np.testing.assert_array_equal(states.argmax(axis=-1), [[3, 3, 4, 2]])
+
+
+def test_a_reward_is_the_head_on_the_final_state():
+  model, table, _ = _bigram_world()
+  head = {"weight": jnp.arange(5.0), "bias": jnp.float32(0.5)}
+  prompts = Tokens(ids=jnp.array([[0]]), mask=jnp.ones((1, 1), bool))
+  responses = Tokens(
+    ids=jnp.array([[[3, 4], [2, 1]]]),
+    mask=jnp.array([[[True, True], [True, False]]]),
+  )
+  rewards = scoring.rewards(
+    model, {"network": table, "head": head}, prompts, responses
+  )
+  # The head weighs token i with i.
+  np.testing.assert_array_equal(rewards, [[4.5, 2.5]])
+
+
+def test_the_final_state_is_blind_to_padding(network):
+  model, params = network
+  final = jax.jit(functools.partial(scoring.final_hidden, model))
+  garbled = RESPONSES.replace(
+    ids=jnp.where(RESPONSES.mask, RESPONSES.ids, (RESPONSES.ids + 3) % 11)
+  )
+  one, other = (final(params, PROMPTS, r) for r in (RESPONSES, garbled))
+  np.testing.assert_array_equal(one, other)
+  assert np.all(np.isfinite(one))
+
+
+def test_chunked_scoring_never_holds_the_logits_of_a_batch():
+  vocabulary, rows, length = 32_000, 8, 64
+  model = models.make_model("decoder_tiny", vocabulary_size=vocabulary)
+  params = jax.eval_shape(model.init, jax.random.key(0))
+
+  def tokens(*shape):
+    return Tokens(
+      ids=jax.ShapeDtypeStruct(shape, jnp.int32),
+      mask=jax.ShapeDtypeStruct(shape, jnp.bool),
+    )
+
+  def temporary_bytes(chunk_size):
+    def loss(params, prompt, responses):
+      return -scoring.token_logprobs(
+        model, params, prompt, responses, chunk_size=chunk_size
+      ).sum()
+
+    lowered = jax.jit(jax.grad(loss)).lower(
+      params, tokens(rows, 4), tokens(rows, 1, length)
+    )
+    return lowered.compile().memory_analysis().temp_size_in_bytes
+
+  logits = rows * length * vocabulary * 4
+  print(temporary_bytes(4) / logits, temporary_bytes(length) / logits)
+  assert temporary_bytes(length) > logits
+  assert 0 < temporary_bytes(4) < logits / 3

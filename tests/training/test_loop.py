@@ -1,0 +1,153 @@
+"""The loop: exact resume, trip-wires, checkpoints."""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alignment_jax import errors, parallel
+from alignment_jax.training import checkpoint, loop, metrics, state
+
+
+def noisy_update(now, batch, key):
+  """An update that depends on step, key, batch and state alike."""
+  noise = jax.random.normal(jax.random.fold_in(key, now.step), (4,))
+  params = now.trainable["policy"] * 0.9 + noise + batch.mean(axis=0)
+  loss = jnp.sum(jnp.square(params))
+  return now.replace(step=now.step + 1, trainable={"policy": params}), {
+    "loss": loss,
+    "gradient_norm": loss,
+  }
+
+
+def first_state():
+  return state.TrainState(
+    step=jnp.zeros((), jnp.int32),
+    trainable={"policy": jnp.zeros(4)},
+    slow=(),
+    optimizer_state=(),
+  )
+
+
+def batches(step):
+  rng = np.random.default_rng(step)
+  return rng.normal(size=(8, 4)).astype(np.float32), {"data/cut": step}
+
+
+def run(workdir, *, update=noisy_update, batches=batches, steps=10):
+  return loop.train(
+    update,
+    first_state,
+    batches,
+    jax.random.key(3),
+    mesh=parallel.make_mesh(data=8, fsdp=1, tensor=1),
+    axes={},
+    workdir=pathlib.Path(workdir),
+    title="test",
+    steps=steps,
+    log_every=1,
+    checkpoint_every=3,
+    meta={},
+    schedule=lambda step: jnp.float32(0.1),
+    progress=False,
+  )
+
+
+class Killed(Exception):
+  pass
+
+
+def killed_at(step):
+  def stop(now):
+    if now == step:
+      raise Killed
+    return batches(now)
+
+  return stop
+
+
+def test_a_run_that_was_killed_ends_like_one_that_was_not(tmp_path):
+  whole = run(tmp_path / "whole")
+  with pytest.raises(Killed):
+    run(tmp_path / "killed", batches=killed_at(5))
+  resumed = run(tmp_path / "killed")
+  np.testing.assert_array_equal(
+    whole.trainable["policy"], resumed.trainable["policy"]
+  )
+  lines = [
+    metrics.read_metrics(tmp_path / name / "metrics.jsonl")
+    for name in ("whole", "killed")
+  ]
+  assert lines[0] == lines[1]
+  assert [line["step"] for line in lines[0]] == list(range(1, 11))
+
+
+def test_a_resumed_run_does_not_do_again_what_is_saved(tmp_path):
+  with pytest.raises(Killed):
+    run(tmp_path, batches=killed_at(5))
+  asked = []
+
+  def watched(step):
+    asked.append(step)
+    return batches(step)
+
+  run(tmp_path, batches=watched)
+  assert asked == list(range(3, 10))  # checkpoints are at 3, 6, 9
+
+
+def test_a_finished_run_does_nothing(tmp_path):
+  done = run(tmp_path)
+  again = run(tmp_path, batches=killed_at(10))
+  np.testing.assert_array_equal(
+    done.trainable["policy"], again.trainable["policy"]
+  )
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
+  tmp_path,
+):
+  def explode(now, batch, key):
+    now, scalars = noisy_update(now, batch, key)
+    loss = jnp.where(now.step == 5, jnp.nan, scalars["loss"])
+    return now, {**scalars, "loss": loss}
+
+  with pytest.raises(errors.UserError, match="nan at step 5.*step 3 is kept"):
+    run(tmp_path, update=explode)
+  assert (tmp_path / "checkpoints" / "3").is_dir()
+
+
+def test_a_batch_of_another_shape_trips_the_compile_counter(tmp_path):
+  def growing(step):
+    batch, about = batches(step)
+    return (np.concatenate([batch, batch]) if step == 4 else batch), about
+
+  with pytest.raises(RuntimeError, match="compiled again at step 5"):
+    run(tmp_path, batches=growing)
+
+
+def test_a_checkpoint_moves_to_another_mesh(tmp_path):
+  params = {"kernel": jnp.arange(32.0).reshape(8, 4)}
+  axes = {"kernel": jax.P("width", "mlp")}
+  for sizes in ((1, 4, 2), (8, 1, 1)):
+    mesh = parallel.make_mesh(data=sizes[0], fsdp=sizes[1], tensor=sizes[2])
+    placed = parallel.shardings(mesh, params, axes)
+    if sizes == (1, 4, 2):
+      checkpoint.save_tree(tmp_path / "t", jax.device_put(params, placed))
+    restored = checkpoint.restore_tree(
+      tmp_path / "t", checkpoint.target_of(params, placed)
+    )
+    np.testing.assert_array_equal(restored["kernel"], params["kernel"])
+    assert restored["kernel"].sharding == placed["kernel"]
+
+
+def test_a_checkpoint_of_another_shape_is_one_clear_error(tmp_path):
+  mesh = parallel.make_mesh(data=8, fsdp=1, tensor=1)
+  checkpoint.save_tree(tmp_path / "t", {"kernel": jnp.zeros((8, 4))})
+  other = {"kernel": jnp.zeros((4, 4))}
+  target = checkpoint.target_of(other, parallel.shardings(mesh, other, {}))
+  with pytest.raises(errors.UserError, match="does not fit this model"):
+    checkpoint.restore_tree(tmp_path / "t", target)
+  with pytest.raises(errors.UserError, match="no finished parameters"):
+    checkpoint.restore_tree(tmp_path / "nothing", target)
