@@ -24,15 +24,17 @@ def attend(
   N may be a multiple of H (grouped-query attention). The softmax is in
   float32. XLA's own implementation, which runs everywhere.
   """
-  return jax.nn.dot_product_attention(
-    query,
-    key,
-    value,
-    bias=None if bias is None else bias.astype(query.dtype),
-    mask=mask[:, None],
-    scale=scale,
-    implementation="xla",
-  )
+  # JAX itself promotes bfloat16 to float32 there, which strict mode refuses.
+  with jax.numpy_dtype_promotion("standard"):
+    return jax.nn.dot_product_attention(
+      query,
+      key,
+      value,
+      bias=None if bias is None else bias.astype(query.dtype),
+      mask=mask[:, None],
+      scale=scale,
+      implementation="xla",
+    )
 
 
 def with_prefix(

@@ -34,10 +34,7 @@ def same_shape_floats(**arrays: Array) -> tuple[Array, ...]:
         f"{name} has shape {jnp.shape(array)} but {first} has"
         f" {jnp.shape(reference)}; both must be the same"
       )
-  return tuple(
-    jnp.asarray(array, jnp.promote_types(jnp.result_type(array), jnp.float32))
-    for array in arrays.values()
-  )
+  return tuple(_at_least_float32(array) for array in arrays.values())
 
 
 def positive(**coefficients) -> None:
@@ -55,3 +52,9 @@ def within(low: float, high: float, **coefficients) -> None:
     numbers = np.asarray(value)
     if not np.all((numbers >= low) & (numbers < high)):
       raise ValueError(f"{name} must be in [{low}, {high}), got {value}")
+
+
+def _at_least_float32(array):
+  # Not `jnp.promote_types`, which refuses under strict dtype promotion.
+  dtype = jnp.result_type(array)
+  return jnp.asarray(array, dtype if jnp.finfo(dtype).bits >= 32 else "float32")

@@ -61,6 +61,12 @@ ARGUMENTS = [
   for key, case in CASES.items()
   for name in case.names
 ]
+# The first argument is what the others are compared with.
+LATER_ARGUMENTS = [
+  argument
+  for argument in ARGUMENTS
+  if argument.values[1] != argument.values[0].names[0]
+]
 COEFFICIENTS = [
   pytest.param(case, name, value, id=f"{key}-{name}-{value}")
   for key, case in CASES.items()
@@ -110,7 +116,7 @@ def test_the_gradient_is_exactly_zero_to_what_is_held_constant(case):
 def test_jit_changes_nothing(case):
   arrays = case.draw(5)
   np.testing.assert_allclose(
-    jax.jit(case)(*arrays), case(*arrays), rtol=1e-6, atol=1e-6
+    jax.jit(lambda *a: case(*a))(*arrays), case(*arrays), rtol=1e-6, atol=1e-6
   )
 
 
@@ -118,7 +124,7 @@ def test_vmap_is_a_loop(case):
   arrays = case.draw(3, 4)
   loop = [case(*rows) for rows in zip(*arrays, strict=True)]
   np.testing.assert_allclose(
-    jax.vmap(case)(*arrays), loop, rtol=1e-6, atol=1e-6
+    jax.vmap(lambda *a: case(*a))(*arrays), loop, rtol=1e-6, atol=1e-6
   )
 
 
@@ -130,10 +136,8 @@ def test_loss_and_gradients_are_finite_ten_thousand_nats_away(case):
     assert np.all(np.isfinite(array))
 
 
-@pytest.mark.parametrize("case, name", ARGUMENTS)
+@pytest.mark.parametrize("case, name", LATER_ARGUMENTS)
 def test_a_column_among_rows_is_refused_by_name(case, name):
-  if name == case.names[0]:
-    pytest.skip("the others are compared with the first")
   arrays = dict(zip(case.names, case.draw(3), strict=True))
   arrays[name] = arrays[name][:, None]
   # Without the type checker, which is on in tests only.
