@@ -156,7 +156,9 @@ def is_main_process() -> bool:
 
 def _names(path):
   return tuple(
-    str(getattr(entry, "key", getattr(entry, "name", getattr(entry, "idx", ""))))
+    str(
+      getattr(entry, "key", getattr(entry, "name", getattr(entry, "idx", "")))
+    )
     for entry in path
   )
 

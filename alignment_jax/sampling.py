@@ -105,9 +105,7 @@ def generate(
       done=state.done | (ids == eos_id),
       ids=write(state.ids, ids, state.t),
       mask=write(state.mask, alive, state.t),
-      logprobs=write(
-        state.logprobs, jnp.where(alive, logprobs, 0.0), state.t
-      ),
+      logprobs=write(state.logprobs, jnp.where(alive, logprobs, 0.0), state.t),
     )
 
   state = jax.lax.while_loop(
@@ -148,7 +146,5 @@ def _keep_top_p(logits, top_p):
   probabilities = jax.nn.softmax(ordered, axis=-1)
   # A token stays while those before it have not reached top_p: the first stays.
   stays = jnp.cumsum(probabilities, axis=-1) - probabilities < top_p
-  least = jnp.min(
-    jnp.where(stays, ordered, jnp.inf), axis=-1, keepdims=True
-  )
+  least = jnp.min(jnp.where(stays, ordered, jnp.inf), axis=-1, keepdims=True)
   return jnp.where(logits >= least, logits, -jnp.inf)

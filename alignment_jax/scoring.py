@@ -88,7 +88,9 @@ def token_statistics(
       padding = [(0, 0)] * array.ndim
       padding[1] = (0, chunks * chunk_size - length)
       array = jnp.pad(array, padding)
-      array = array.reshape(array.shape[0], chunks, chunk_size, *array.shape[2:])
+      array = array.reshape(
+        array.shape[0], chunks, chunk_size, *array.shape[2:]
+      )
       return jnp.moveaxis(array, 1, 0)
 
     _, values = jax.lax.scan(

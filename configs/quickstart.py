@@ -24,7 +24,7 @@ def get_config(size: str = "") -> config_dict.ConfigDict:
     model=dict(name="decoder_mini", dropout=0.1, dtype="float32"),
     tokenizer=dict(vocabulary_size=2048),
     data=dict(
-      source="human_ratings", dir="data", prompt_length=12, response_length=40
+      source="human_ratings", dir="data", prompt_length=8, response_length=32
     ),
     mesh=dict(data=-1, fsdp=1, tensor=1),
     sft=stage(
@@ -32,15 +32,15 @@ def get_config(size: str = "") -> config_dict.ConfigDict:
     ),
     reward_model=stage(
       dict(name="reward_model"),
-      learning_rate=5e-4,
-      steps=250,
+      learning_rate=3e-3,
+      steps=500,
       batch_size=32,
       warmup=20,
     ),
     **stage(
       dict(name="ipo", tau=0.05, aggregation="sum"),
-      learning_rate=2e-4,
-      steps=250,
+      learning_rate=1e-3,
+      steps=300,
       batch_size=32,
       warmup=20,
     ),

@@ -1,6 +1,6 @@
 """Judge a finished run again, with as many held-out prompts as you like.
 
-    python experiments/evaluate.py --workdir=runs/quickstart --prompts=1000
+python experiments/evaluate.py --workdir=runs/quickstart --prompts=1000
 """
 
 import script

@@ -31,7 +31,10 @@ def test_after_the_warm_up_each_schedule_falls_as_named(name, middle, end):
 @pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
 def test_each_optimizer_descends_a_parabola(name):
   optimizer = optimizers.make_optimizer(
-    name, schedule("constant", learning_rate=0.1), weight_decay=0.0, clip_norm=1.0
+    name,
+    schedule("constant", learning_rate=0.1),
+    weight_decay=0.0,
+    clip_norm=1.0,
   )
   params = {"kernel": jnp.array([3.0, -2.0])}
   state = optimizer.init(params)
@@ -66,7 +69,8 @@ def test_a_wrong_name_lists_what_exists():
 
 
 @pytest.mark.parametrize(
-  "changes", [{"learning_rate": 0.0}, {"warmup_steps": 13}, {"warmup_steps": -1}]
+  "changes",
+  [{"learning_rate": 0.0}, {"warmup_steps": 13}, {"warmup_steps": -1}],
 )
 def test_numbers_out_of_range_are_named(changes):
   with pytest.raises(errors.UserError, match=next(iter(changes))):

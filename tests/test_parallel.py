@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, errors, models, optimizers, parallel, types
+from alignment_jax import (
+  algorithms,
+  errors,
+  models,
+  optimizers,
+  parallel,
+  types,
+)
 from alignment_jax.training import state, step
 
 

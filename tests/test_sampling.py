@@ -10,7 +10,7 @@ from alignment_jax import models, sampling, scoring
 from alignment_jax.models import base
 from alignment_jax.types import Tokens
 
-EOS, VOCABULARY, LENGTH = 1, 7, 6
+EOS, VOCABULARY, LENGTH = 1, 17, 6
 PROMPTS = Tokens(
   ids=jnp.array([[5, 5, 3, 2], [2, 4, 6, 0]]),
   mask=jnp.array([[False, False, True, True], [True] * 4]),
@@ -30,9 +30,7 @@ class Network(NamedTuple):
 
 @pytest.fixture(scope="module", params=["decoder_tiny", "t5_tiny"])
 def network(request):
-  model = models.make_model(
-    request.param, vocabulary_size=VOCABULARY, tied=False
-  )
+  model = models.make_model(request.param, vocabulary_size=VOCABULARY)
   return Network(model, jax.jit(model.init)(jax.random.key(0)))
 
 
@@ -85,9 +83,7 @@ def _assert_frequency(hits, probability):
 def test_sampled_logprobs_are_those_of_scoring(network):
   samples = network.generate(samples=3, temperature=0.7)
   scored = jax.jit(
-    functools.partial(
-      scoring.token_logprobs, network.model, temperature=0.7
-    )
+    functools.partial(scoring.token_logprobs, network.model, temperature=0.7)
   )(network.params, PROMPTS, samples.responses)
   assert scored.shape == (2, 3, LENGTH)
   np.testing.assert_allclose(samples.logprobs, scored, atol=1e-4)

@@ -1,6 +1,5 @@
 """A reward model from comparisons."""
 
-import jax
 import jax.numpy as jnp
 
 from alignment_jax import losses, scoring

@@ -1,14 +1,14 @@
 """What lies in a run's folder, and that it belongs to one config.
 
-    config.json           the resolved config
-    tokenizer.model       trained on the text, or taken from `init_from`
-    sft/, ipo/, ...       one folder per stage:
-      checkpoints/        to resume from
-      metrics.jsonl, tensorboard/
-      final/              the parameters at the end
-      model.json          which network they are for
-      tokenizer.model     so that the folder stands alone
-    evaluation.json, answers.jsonl, report.html
+config.json           the resolved config
+tokenizer.model       trained on the text, or taken from `init_from`
+sft/, ipo/, ...       one folder per stage:
+  checkpoints/        to resume from
+  metrics.jsonl, tensorboard/
+  final/              the parameters at the end
+  model.json          which network they are for
+  tokenizer.model     so that the folder stands alone
+evaluation.json, answers.jsonl, report.html
 """
 
 import json

@@ -12,7 +12,7 @@ import numpy as np
 from alignment_jax import parallel, scoring
 from alignment_jax.algorithms import pairs
 from alignment_jax.evaluation import answers, drift, report, win_rate
-from alignment_jax.experiment import folder, settings, stages
+from alignment_jax.experiment import folder, stages
 from alignment_jax.judges import JUDGES
 from alignment_jax.training import metrics
 
@@ -266,7 +266,7 @@ def _accuracy(setup, score, numbers):
   batch, _ = loader.rows(clear)
   rewards = score(batch.prompt, jax.tree.map(np.asarray, pairs.stack(batch)))
   which = (
-    f"{len(clear)} held-out pairs whose mean ratings differ by {CLEAR:g} or more"
+    f"{len(clear)} held-out pairs with mean ratings {CLEAR:g} or more apart"
     if rated
     else f"{len(clear)} held-out pairs"
   )

@@ -152,9 +152,10 @@ def batch_sizes(mesh: jax.sharding.Mesh, chosen: settings.Settings) -> None:
 def _text_of(chosen):
   """The demonstrations that a tokenizer may be trained on; checks all data."""
   kinds = {"demonstration"}
+  model = settings.sketch(chosen.model)
   for stage in (chosen.sft, chosen.reward_model, chosen.main):
     if stage is not None and stage.training.steps:
-      kinds.add(stages.kind_of(stage))
+      kinds.add(stages.kind_of(model, stage))
   opened = {
     kind: data.open_source(
       chosen.data.source, kind, "train", data_dir=chosen.data.dir

@@ -185,12 +185,12 @@ def read(config: ml_collections.ConfigDict) -> Settings:
 
 
 def make_algorithm(
-  model: Model | None, section: Mapping[str, Any]
+  model: Model, section: Mapping[str, Any]
 ) -> algorithms.Algorithm:
   """The named algorithm, from its section of the config.
 
   Args:
-    model: the network; None makes one that can be looked at but not run.
+    model: the network.
     section: `name` and the method's keywords.
 
   Raises:
@@ -208,6 +208,16 @@ def make_algorithm(
     raise
   except (TypeError, ValueError) as error:
     raise errors.UserError(f"algorithm '{name}': {error}") from error
+
+
+def sketch(section: Mapping[str, Any]) -> Model:
+  """The config's model for a vocabulary that is not known yet.
+
+  Raises:
+    UserError: no such model, or no such setting of it.
+  """
+  given = {name: value for name, value in section.items() if name != "name"}
+  return zoo.make_model(section["name"], vocabulary_size=16, **given)
 
 
 def _keywords(factory: Callable, section: Mapping[str, Any], where: str):
@@ -229,8 +239,7 @@ def _keywords(factory: Callable, section: Mapping[str, Any], where: str):
 
 def _check(settings):
   """What can be wrong although every type is right."""
-  if settings.model["name"] not in zoo.MODELS:
-    raise errors.unknown("model", settings.model["name"], zoo.MODELS)
+  model = sketch(settings.model)
   if settings.evaluation.judge not in JUDGES:
     raise errors.unknown("judge", settings.evaluation.judge, JUDGES)
   _at_least(1, settings.data, "data", "prompt_length", "response_length")
@@ -245,11 +254,11 @@ def _check(settings):
     if stage is None:
       continue
     name = stage.algorithm["name"]
-    make_algorithm(None, stage.algorithm)
     if where and name != where:
       raise errors.UserError(
         f"config.{where}.algorithm.name must be '{where}', got '{name}'"
       )
+    make_algorithm(model, stage.algorithm)
     path = f"{where}.training" if where else "training"
     _at_least(0 if where else 1, stage.training, path, "steps")
     _at_least(

@@ -59,9 +59,9 @@ class Setup:
     )
 
 
-def kind_of(stage: settings.Stage) -> str:
+def kind_of(model: models.Model, stage: settings.Stage) -> str:
   """The kind of data that a stage learns from."""
-  return _KINDS[settings.make_algorithm(None, stage.algorithm).batch]
+  return _KINDS[settings.make_algorithm(model, stage.algorithm).batch]
 
 
 def run_stage(

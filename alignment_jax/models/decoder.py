@@ -108,6 +108,7 @@ class Decoder(nn.Module):
         axes=("width", "vocabulary"),
         contract=1,
         dtype=dtype,
+        output_dtype=jnp.float32,
       )
 
   def read_prompt(self, prompt, deterministic=True):

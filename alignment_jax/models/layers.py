@@ -22,6 +22,7 @@ class Projection(nn.Module):
     contract: how many of them are inputs.
     dtype: of the computation.
     gain: variance of an output over that of an input.
+    output_dtype: of the result; `dtype` where None.
   """
 
   shape: tuple[int, ...]
@@ -29,6 +30,7 @@ class Projection(nn.Module):
   contract: int
   dtype: Any
   gain: float = 1.0
+  output_dtype: Any = None
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
@@ -53,6 +55,7 @@ class Projection(nn.Module):
       x.astype(self.dtype),
       kernel.astype(self.dtype),
       ((last, inputs), ((), ())),
+      preferred_element_type=self.output_dtype,
     )
 
 

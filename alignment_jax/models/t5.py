@@ -145,6 +145,7 @@ class T5(nn.Module):
         axes=("width", "vocabulary"),
         contract=1,
         dtype=dtype,
+        output_dtype=jnp.float32,
       )
 
   def read_prompt(self, prompt, deterministic=True):

@@ -63,4 +63,9 @@ def make_model(name: str, *, vocabulary_size: int, **settings) -> base.Model:
   for setting in settings:
     if setting not in fields:
       raise errors.unknown(f"setting of {name}", setting, fields)
-  return MODELS[name](vocabulary_size=vocabulary_size, **settings)
+  try:
+    return MODELS[name](vocabulary_size=vocabulary_size, **settings)
+  except (TypeError, ValueError) as error:
+    raise errors.UserError(
+      f"model '{name}' with {settings}: {error}"
+    ) from error

@@ -40,7 +40,9 @@ def same_shape_floats(**arrays: Array) -> tuple[Array, ...]:
 def positive(**coefficients) -> None:
   """Refuses a coefficient that is zero, negative or NaN."""
   for name, value in coefficients.items():
-    if not isinstance(value, jax.core.Tracer) and not np.all(np.asarray(value) > 0):
+    if not isinstance(value, jax.core.Tracer) and not np.all(
+      np.asarray(value) > 0
+    ):
       raise ValueError(f"{name} must be > 0, got {value}")
 
 

@@ -30,7 +30,7 @@ def train(
   schedule: Callable[[int], Array],
   progress: bool = True,
 ) -> state.TrainState:
-  """Runs from the newest checkpoint in `workdir`, or from the start, to `steps`.
+  """Runs to `steps` from the newest checkpoint in `workdir`, or from the start.
 
   Batch n depends on n alone, and the key of step n on n alone: a run that was
   killed ends with the same parameters, bit for bit, as one that was not.
@@ -108,7 +108,11 @@ def train(
 
 
 def _check_finite(scalars, title, step, saved):
-  bad = [name for name in ("loss", "gradient_norm") if not math.isfinite(scalars[name])]
+  bad = [
+    name
+    for name in ("loss", "gradient_norm")
+    if not math.isfinite(scalars[name])
+  ]
   if bad:
     kept = f"the checkpoint of step {saved} is kept" if saved else "none saved"
     raise errors.UserError(

@@ -82,7 +82,7 @@ def make_update(
       optax.apply_updates(state.trainable, updates), state.slow, step
     )
     scalars = {name: mean.value() for name, mean in metrics.items()}
-    scalars["gradient_norm"] = optax.global_norm(grads)
+    scalars["gradient_norm"] = optax.tree.norm(grads)
     return state.replace(
       step=step,
       trainable=trainable,

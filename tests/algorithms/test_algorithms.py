@@ -81,7 +81,9 @@ def test_the_table_and_these_tests_name_the_same_methods():
 def test_a_step_keeps_the_tree_and_the_loss_falls(name):
   first, last, history = trained(name, steps=12)
   assert jax.tree.structure(first) == jax.tree.structure(last)
-  for old, new in zip(jax.tree.leaves(first), jax.tree.leaves(last), strict=True):
+  for old, new in zip(
+    jax.tree.leaves(first), jax.tree.leaves(last), strict=True
+  ):
     assert old.dtype == new.dtype and old.shape == new.shape
   assert all(np.isfinite(v) for m in history for v in m.values())
   assert history[-1]["loss"] < history[0]["loss"]
@@ -124,7 +126,7 @@ def test_an_empty_response_is_counted_and_weighs_nothing():
 
 
 def test_ipo_starts_at_the_squared_target():
-  # At policy = reference the margin is 0: both labels cost (1 / (2 tau))^2 = 25.
+  # At policy = reference the margin is 0: any label costs (1 / (2 tau))^2.
   _, _, history = trained("ipo")
   assert history[0]["loss"] == pytest.approx(25.0)
 
@@ -145,7 +147,9 @@ def test_a_fair_coin_as_label_moves_ipo_towards_no_margin():
   gradient = jax.jit(
     jax.grad(lambda t: algorithm.loss(t, slow, batch, None)[0].total)
   )(trainable)
-  assert all(float(jnp.max(jnp.abs(g))) < 1e-3 for g in jax.tree.leaves(gradient))
+  assert all(
+    float(jnp.max(jnp.abs(g))) < 1e-3 for g in jax.tree.leaves(gradient)
+  )
 
 
 @pytest.mark.parametrize("aggregation", ["sum", "mean"])

@@ -48,9 +48,7 @@ def test_the_gradient_is_the_probability_of_the_loser(rewards):
   chosen, rejected = jax.grad(
     lambda *a: bradley_terry_loss(*a).sum(), argnums=(0, 1)
   )(*map(jnp.asarray, rewards))
-  np.testing.assert_allclose(
-    chosen, -1 / (1 + np.exp(difference)), **TOLERANCE
-  )
+  np.testing.assert_allclose(chosen, -1 / (1 + np.exp(difference)), **TOLERANCE)
   np.testing.assert_array_equal(rejected, -chosen)
 
 

@@ -177,8 +177,7 @@ def test_dpo_tilts_the_reference_by_the_bradley_terry_reward(
 def _fit_dro(reference, behaviour, rewards, tau, values=None):
   """Policy and values; the policy alone where `values` are given."""
   log_reference, weight, rewards = (
-    jnp.asarray(x, jnp.float32)
-    for x in (np.log(reference), behaviour, rewards)
+    jnp.asarray(x, jnp.float32) for x in (np.log(reference), behaviour, rewards)
   )
 
   def objective(params):

@@ -8,8 +8,8 @@ from hypothesis.extra import numpy as hnp
 
 from alignment_jax.losses import dpo_loss
 
-# Numbers up to 10 are subtracted in float32 to 1e-5, and with beta <= 1 the loss
-# changes no faster than the margin.
+# Numbers up to 10 are subtracted in float32 to 1e-5, and with beta <= 1 the
+# loss changes no faster than the margin.
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 SCORES = hnp.arrays(np.float32, (4, 6), elements=st.floats(-10, 10, width=32))
 # Eighths are added and subtracted without rounding.

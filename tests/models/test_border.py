@@ -31,7 +31,7 @@ RESPONSES = Tokens(
   ),
   mask=jnp.asarray(np.arange(RESPONSE) < RESPONSE_LENGTHS[:, None]),
 )
-# Entry t has read the tokens before t: it is a fact of the data up to t = length.
+# Entry t has read the tokens before t: a fact of the data up to t = length.
 READ = np.arange(RESPONSE) <= RESPONSE_LENGTHS[:, None]
 
 
@@ -166,9 +166,9 @@ def test_a_repeated_context_is_the_context_of_repeated_prompts(world):
 
   # Two responses to each prompt: its own and that of the row before.
   responses = jax.tree.map(
-    lambda array: jnp.stack([array, jnp.roll(array, 1, axis=0)], axis=1).reshape(
-      2 * ROWS, RESPONSE
-    ),
+    lambda array: jnp.stack(
+      [array, jnp.roll(array, 1, axis=0)], axis=1
+    ).reshape(2 * ROWS, RESPONSE),
     RESPONSES,
   )
   once = world.hidden(base.repeat(world.encode(PROMPTS), 2), responses)
@@ -266,8 +266,21 @@ def test_bfloat16_stays_near_float32(world):
   difference = np.abs(
     half.logprobs(PROMPTS, RESPONSES) - world.logprobs(PROMPTS, RESPONSES)
   )
-  print(world.name, "bfloat16 difference", difference[READ].max())
+  print(world.name, "BF16", difference[READ].max())
   assert difference[READ].max() < 2e-2
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_logits_are_float32_even_from_bfloat16_states(world, tied):
+  half = models.make_model(
+    world.name, vocabulary_size=VOCABULARY, dtype="bfloat16", tied=tied
+  )
+  logits = jax.eval_shape(
+    lambda key, state: half.unembed(half.init(key), state),
+    jax.random.key(0),
+    jax.ShapeDtypeStruct((2, half.settings.width), jnp.bfloat16),
+  )
+  assert logits.shape == (2, VOCABULARY) and logits.dtype == jnp.float32
 
 
 def test_reading_the_prompt_once_equals_reading_prompt_and_response_anew():

@@ -73,7 +73,9 @@ def test_dividing_by_no_weight_gives_zero_with_zero_gradients():
 
 
 def test_a_weighted_mean_is_total_over_weight():
-  mean = masking.weighted(jnp.array([1.0, 2.0, 4.0]), jnp.array([1.0, 0.0, 3.0]))
+  mean = masking.weighted(
+    jnp.array([1.0, 2.0, 4.0]), jnp.array([1.0, 0.0, 3.0])
+  )
   assert (mean.total, mean.weight) == (13.0, 4.0)
   assert mean.value() == 13 / 4
 

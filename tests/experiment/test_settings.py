@@ -1,0 +1,76 @@
+"""A config that cannot work is one clear error before anything runs."""
+
+import pytest
+from configs import dpo, dro_t5, quickstart, quickstart_t5
+
+from alignment_jax import errors
+from alignment_jax.experiment import settings
+
+CONFIGS = {
+  "dpo": dpo,
+  "dro_t5": dro_t5,
+  "quickstart": quickstart,
+  "quickstart_t5": quickstart_t5,
+}
+
+
+@pytest.mark.parametrize("size", ["", "tiny"])
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_every_config_can_be_read(name, size):
+  read = settings.read(CONFIGS[name].get_config(size))
+  assert read.main.training.steps >= 1
+
+
+def changed(path, value):
+  config = quickstart.get_config("tiny").unlock()
+  *sections, last = path.split(".")
+  section = config
+  for name in sections:
+    section = section[name]
+  with section.ignore_type():
+    section[last] = value
+  return config
+
+
+@pytest.mark.parametrize(
+  ("path", "value", "message"),
+  [
+    ("algorithm.name", "ip0", "no algorithm 'ip0'; available: dpo, dro, ipo"),
+    ("model.name", "gpt9", "no model 'gpt9'; available: decoder_mini"),
+    ("optimizer.name", "adamx", "no optimizer 'adamx'; available: adafactor"),
+    ("optimizer.schedule", "wavy", "no schedule 'wavy'; available: constant"),
+    ("evaluation.judge", "me", "no judge 'me'; available: vader"),
+    ("algorithm.tua", 0.1, "no setting of algorithm 'ipo' 'tua'"),
+    ("algorithm.tau", -1.0, "tau must be > 0, got -1"),
+    ("algorithm.tau", "big", "algorithm 'ipo'"),
+    ("algorithm.aggregation", "max", "no aggregation 'max'; available: mean"),
+    ("training.stepz", 3, "no field in config.training 'stepz'"),
+    ("training.steps", "ten", "config.training.steps must be of type int"),
+    ("training.steps", 0, "config.training.steps must be >= 1, got 0"),
+    ("training.steps", True, "config.training.steps must be of type int"),
+    ("training.log_every", 0, "config.training.log_every must be >= 1"),
+    ("data.prompt_length", 0, "config.data.prompt_length must be >= 1"),
+    ("sft.algorithm.name", "dpo", "config.sft.algorithm.name must be 'sft'"),
+    ("optimizer.learning_rate", 0.0, "learning_rate must be > 0"),
+    ("surprise", 1, "no field in config 'surprise'"),
+    ("mesh", 8, "config.mesh must hold the fields data, fsdp, tensor"),
+  ],
+)
+def test_a_wrong_field_is_named_with_what_is_allowed(path, value, message):
+  with pytest.raises(errors.UserError) as caught:
+    settings.read(changed(path, value))
+  assert message in str(caught.value)
+
+
+def test_a_missing_field_is_named():
+  config = quickstart.get_config("tiny").unlock()
+  del config.training.batch_size
+  with pytest.raises(errors.UserError, match="lacks the field 'batch_size'"):
+    settings.read(config)
+
+
+def test_a_setting_that_a_method_needs_is_named():
+  config = quickstart.get_config("tiny").unlock()
+  del config.algorithm.tau
+  with pytest.raises(errors.UserError, match="needs the setting 'tau'"):
+    settings.read(config)
