@@ -263,11 +263,11 @@ def test_a_key_drops_features_where_a_response_is_read(dropping, expected):
 def test_bfloat16_stays_near_float32(world):
   half = world.variant(dtype="bfloat16")
   assert half.states(PROMPTS, RESPONSES).dtype == jnp.bfloat16
-  difference = np.abs(
-    half.logprobs(PROMPTS, RESPONSES) - world.logprobs(PROMPTS, RESPONSES)
-  )
-  print(world.name, "BF16", difference[READ].max())
-  assert difference[READ].max() < 2e-2
+  logprobs = world.logprobs(PROMPTS, RESPONSES)[READ]
+  difference = half.logprobs(PROMPTS, RESPONSES)[READ] - logprobs
+  # A number is rounded by up to 2^-9 of itself, some twenty times on its way
+  # through two layers: about one per cent of how far the logits spread.
+  assert np.sqrt(np.mean(difference**2)) < 2e-2 * np.std(logprobs)
 
 
 @pytest.mark.parametrize("tied", [True, False])
