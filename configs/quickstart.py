@@ -33,7 +33,7 @@ def get_config(size: str = "") -> config_dict.ConfigDict:
     reward_model=stage(
       dict(name="reward_model"),
       learning_rate=3e-3,
-      steps=500,
+      steps=600,
       batch_size=32,
       warmup=20,
     ),

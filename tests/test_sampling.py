@@ -10,6 +10,8 @@ from alignment_jax import models, sampling, scoring
 from alignment_jax.models import base
 from alignment_jax.types import Tokens
 
+# What runs once should rather compile fast.
+QUICK = {"xla_backend_optimization_level": 0}
 EOS, VOCABULARY, LENGTH = 1, 17, 6
 PROMPTS = Tokens(
   ids=jnp.array([[5, 5, 3, 2], [2, 4, 6, 0]]),
@@ -31,7 +33,9 @@ class Network(NamedTuple):
 @pytest.fixture(scope="module", params=["decoder_tiny", "t5_tiny"])
 def network(request):
   model = models.make_model(request.param, vocabulary_size=VOCABULARY)
-  return Network(model, jax.jit(model.init)(jax.random.key(0)))
+  return Network(
+    model, jax.jit(model.init, compiler_options=QUICK)(jax.random.key(0))
+  )
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ from alignment_jax import models, scoring
 from alignment_jax.models import base
 from alignment_jax.types import Tokens
 
+# What runs once should rather compile fast.
+QUICK = {"xla_backend_optimization_level": 0}
 VOCABULARY, ROWS, COUNT, RESPONSE = 17, 2, 2, 7
 PROMPTS = Tokens(
   ids=jnp.array([[9, 9, 3, 1], [2, 4, 6, 8]]),
@@ -67,7 +69,7 @@ def _bigram(vocabulary):
 @pytest.fixture(scope="module", params=["decoder_tiny", "t5_tiny"])
 def network(request):
   model = models.make_model(request.param, vocabulary_size=VOCABULARY)
-  return model, jax.jit(model.init)(jax.random.key(0))
+  return model, jax.jit(model.init, compiler_options=QUICK)(jax.random.key(0))
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +171,7 @@ def _assert_chunks_change_no_gradient(model, params, chunk_size):
 @pytest.mark.slow
 def test_chunks_change_no_gradient_of_a_network():
   model = models.make_model("decoder_tiny", vocabulary_size=VOCABULARY)
-  params = jax.jit(model.init)(jax.random.key(0))
+  params = jax.jit(model.init, compiler_options=QUICK)(jax.random.key(0))
   _assert_chunks_change_no_gradient(model, params, chunk_size=3)
 
 
@@ -318,6 +320,5 @@ def test_chunked_scoring_never_holds_the_logits_of_a_batch():
 
   logits = rows * length * vocabulary * 4
   whole, chunked = temporary_bytes(length), temporary_bytes(4)
-  print("MEMORY", whole / logits, chunked / logits)
   assert whole > logits
   assert 0 < chunked < logits / 3

@@ -15,7 +15,8 @@ def reward_model(model: Model) -> base.Algorithm:
 
   Bradley-Terry likelihood, in expectation over raters where the data say how
   they disagree. The network starts from the policy, with a new scalar head on
-  the state after the last token. Dropout is on if the model has any.
+  the state after the last token. Dropout is off, as in detail 7 of Huang et
+  al., 2024 (arXiv:2403.17031).
   """
 
   def init(key, policy_params):
@@ -23,9 +24,9 @@ def reward_model(model: Model) -> base.Algorithm:
     return {"reward": {"network": policy_params, "head": head}}, ()
 
   def loss(trainable, slow, batch, key):
-    del slow
+    del slow, key
     rewards = scoring.rewards(
-      model, trainable["reward"], batch.prompt, pairs.stack(batch), key=key
+      model, trainable["reward"], batch.prompt, pairs.stack(batch)
     )
     chosen, rejected = rewards[:, 0], rewards[:, 1]
     weight, empty = pairs.weights(batch)

@@ -19,7 +19,7 @@ import numpy as np
 from alignment_jax import errors
 from alignment_jax.data import human_ratings
 
-VERSION = "1.1.0"
+VERSION = "1.2.0"
 
 _NUMBERS = ("reward", "probability", "chosen_reward", "rejected_reward")
 _COLUMNS = {

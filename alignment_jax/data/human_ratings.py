@@ -30,7 +30,7 @@ PACKAGE = {
   "sha256": "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
 }
 SPLITS = {"train": 0.85, "validation": 0.05, "test": 0.10}
-PARTNERS = 3  # pairs drawn for each text
+PARTNERS = 3  # of each text, in pairs
 CLEAR = 1.0  # mean ratings this far apart have a clear order
 
 # With the semicolon: `html.unescape` alone also turns a link's `&copy=` into a
@@ -209,23 +209,23 @@ def feedback(framed: Iterable[Framed]) -> Iterator[dict]:
 def preferences(framed: Iterable[Framed]) -> Iterator[dict]:
   """Pairs of texts with the same prompt.
 
-  Each text draws up to `PARTNERS` others of its group; no pair comes twice. The
+  Each text is paired with the `PARTNERS` texts of its group that are nearest in
+  length, so that length says little of what people prefer, and a policy does
+  not learn to write more or less instead of better. No pair comes twice. The
   one that more raters prefer is `chosen`; `probability` says how many.
   """
   groups: dict[tuple, list[Framed]] = {}
   for text in framed:
     groups.setdefault(text.group, []).append(text)
-  for group, texts in sorted(groups.items()):
+  for _, texts in sorted(groups.items()):
     texts = sorted(texts, key=lambda text: _uniform("order", text.response))
     pairs = set()
-    for index, text in enumerate(texts):
-      rng = np.random.default_rng(
-        int(2**63 * _uniform("partners", *group, text.response))
-      )
-      others = [i for i in range(len(texts)) if i != index]
-      count = min(PARTNERS, len(others))
-      for other in rng.choice(others, size=count, replace=False):
-        pairs.add((min(index, int(other)), max(index, int(other))))
+    lengths = np.array([len(text.response) for text in texts])
+    for index in range(len(texts)):
+      distance = np.abs(lengths - lengths[index])
+      nearest = np.argsort(distance, kind="stable")[: PARTNERS + 1]
+      for other in [int(i) for i in nearest if i != index][:PARTNERS]:
+        pairs.add((min(index, other), max(index, other)))
     for first, second in sorted(pairs):
       yield _pair(texts[first], texts[second])
 

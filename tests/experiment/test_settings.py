@@ -1,10 +1,10 @@
 """A config that cannot work is one clear error before anything runs."""
 
 import pytest
-from configs import dpo, dro_t5, quickstart, quickstart_t5
 
 from alignment_jax import errors
 from alignment_jax.experiment import settings
+from configs import dpo, dro_t5, quickstart, quickstart_t5
 
 CONFIGS = {
   "dpo": dpo,
