@@ -28,7 +28,19 @@ def run(main: Callable[[], None]) -> None:
       print(f"error: {error}", file=sys.stderr)
       sys.exit(2)
 
-  app.run(guarded)
+  app.run(guarded, flags_parser=_parse)
+
+
+def _parse(argv):
+  """Flags, and the config that they name, or one line that says what is wrong."""
+  try:
+    return app.parse_flags_with_usage(argv)
+  except Exception as error:  # a config is a program: it may raise anything
+    reason = " ".join(str(error).split()).strip("'\"") or "no reason given"
+    print(
+      f"error: in the flags: {type(error).__name__}: {reason}", file=sys.stderr
+    )
+    sys.exit(2)
 
 
 def command() -> str:

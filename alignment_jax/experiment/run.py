@@ -32,8 +32,10 @@ def train(
   root = pathlib.Path(workdir)
   mesh = parallel.make_mesh(**dataclasses.asdict(chosen.mesh))
   batch_sizes(mesh, chosen)
-  # Opened first: data that cannot be read leave no folder behind.
+  # Opened first: what cannot be read leaves no folder behind.
   text = _text_of(chosen)
+  if chosen.init_from:
+    stages.open_stage(pathlib.Path(chosen.init_from))
   folder.claim(root, config.to_dict())
   tokenizer, model = _network(chosen, root, text)
   setup = stages.Setup(
