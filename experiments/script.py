@@ -32,14 +32,16 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _parse(argv):
-  """Flags, and the config that they name, or one line that says what is wrong."""
+  """Flags and the config they name; or one line that says what is wrong."""
   try:
-    return app.parse_flags_with_usage(argv)
+    return flags.FLAGS(argv)
   except Exception as error:  # a config is a program: it may raise anything
-    reason = " ".join(str(error).split()).strip("'\"") or "no reason given"
-    print(
-      f"error: in the flags: {type(error).__name__}: {reason}", file=sys.stderr
-    )
+    lines = [
+      line.strip() for line in str(error).replace("\\n", "\n").splitlines()
+    ]
+    lines = [line for line in lines if line] or [type(error).__name__]
+    reason = lines[-1] if "Traceback" in str(error) else " ".join(lines)
+    print(f"error: {reason} (see --help)", file=sys.stderr)
     sys.exit(2)
 
 
