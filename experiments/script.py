@@ -34,7 +34,10 @@ def run(main: Callable[[], None]) -> None:
 def _parse(argv):
   """Flags and the config they name; or one line that says what is wrong."""
   try:
-    return flags.FLAGS(argv)
+    rest = flags.FLAGS(argv)
+    if "config" in flags.FLAGS:
+      _ = flags.FLAGS.config.to_dict  # raises if the file did not load
+    return rest
   except Exception as error:  # a config is a program: it may raise anything
     lines = [
       line.strip() for line in str(error).replace("\\n", "\n").splitlines()
