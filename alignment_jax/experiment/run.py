@@ -31,7 +31,7 @@ def train(
   chosen = settings.read(config)
   root = pathlib.Path(workdir)
   mesh = parallel.make_mesh(**dataclasses.asdict(chosen.mesh))
-  batch_sizes(mesh, chosen)
+  _check_batch_sizes(mesh, chosen)
   # Opened first: what cannot be read leaves no folder behind.
   text = _text_of(chosen)
   if chosen.init_from:
@@ -141,7 +141,9 @@ def generate(
   yield from result.texts
 
 
-def batch_sizes(mesh: jax.sharding.Mesh, chosen: settings.Settings) -> None:
+def _check_batch_sizes(
+  mesh: jax.sharding.Mesh, chosen: settings.Settings
+) -> None:
   """Refuses batch sizes that the mesh cannot deal out, before any work."""
   for stage in (chosen.sft, chosen.reward_model, chosen.main):
     if stage is not None and stage.training.steps:

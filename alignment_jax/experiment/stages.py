@@ -84,9 +84,6 @@ def run_stage(
     return path
   algorithm = settings.make_algorithm(setup.model, stage.algorithm)
   training = stage.training
-  parallel.check_batch_size(
-    setup.mesh, training.batch_size, training.microbatches
-  )
   loader = setup.loader(_KINDS[algorithm.batch], "train", training.batch_size)
   schedule = optimizers.make_schedule(
     stage.optimizer.schedule,
