@@ -60,7 +60,7 @@ def generate(
     raise ValueError(
       f"max_tokens and samples must be >= 1, got {max_tokens} and {samples}"
     )
-  if temperature < 0 or top_k < 0 or not 0 < top_p <= 1:
+  if not (temperature >= 0 and top_k >= 0 and 0 < top_p <= 1):
     raise ValueError(
       "temperature and top_k must be >= 0 and top_p in (0, 1], got"
       f" {temperature}, {top_k} and {top_p}"

@@ -13,9 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from alignment_jax import errors
 from alignment_jax.models import base, heads
 from alignment_jax.ops import masking
 from alignment_jax.types import Tokens
+
+POOLINGS = ("last", "mean")
 
 # (float32 logits [B, T, V], ids [B, T]) -> [B, T]
 Statistic = Callable[[Array, Array], Array]
@@ -125,26 +128,49 @@ def token_logprobs(
   return values
 
 
-def final_hidden(
+def response_state(
   model: base.Model,
   params: base.Params,
   prompt: Tokens,
   responses: Tokens,
   *,
+  pooling: str = "last",
   key: Key[Array, ""] | None = None,
 ) -> Float[Array, "B K D"]:
-  """The state after the last real token of each response, as rewards need it.
+  """One state per response, as rewards need it.
 
   An empty response is read off the prompt's last state.
+
+  Args:
+    model: the network.
+    params: its parameters.
+    prompt: [B, T] prompts.
+    responses: [B, K, T] responses.
+    pooling: `last`, the state after the last real token, or `mean`, the mean
+      of the states after each real token.
+    key: turns dropout on.
+
+  Raises:
+    UserError: no such pooling.
   """
+  if pooling not in POOLINGS:
+    raise errors.unknown("pooling", pooling, POOLINGS)
   # Entry t of `hidden` has read tokens before t: one more place reads them all.
   widened = jax.tree.map(
     lambda array: jnp.pad(array, [(0, 0), (0, 0), (0, 1)]), responses
   )
   hidden = _hidden(model, params, prompt, widened, key)
-  last = masking.lengths(responses.mask)
-  hidden = hidden.reshape(*last.shape, *hidden.shape[1:])
-  return jnp.take_along_axis(hidden, last[..., None, None], axis=2)[:, :, 0]
+  count = masking.lengths(responses.mask)
+  hidden = hidden.reshape(*count.shape, *hidden.shape[1:])
+  last = jnp.take_along_axis(hidden, count[..., None, None], axis=2)[:, :, 0]
+  if pooling == "last":
+    return last
+  # Over tokens as the last axis, where `masking` works.
+  states = jnp.moveaxis(hidden[:, :, 1:], -1, 2)
+  mean = masking.masked_mean(
+    states, jnp.broadcast_to(responses.mask[:, :, None], states.shape)
+  )
+  return jnp.where(count[..., None] > 0, mean, last)
 
 
 def rewards(
@@ -153,18 +179,22 @@ def rewards(
   prompt: Tokens,
   responses: Tokens,
   *,
+  pooling: str = "last",
   key: Key[Array, ""] | None = None,
 ) -> Float[Array, "B K"]:
-  """The reward of each response: a scalar head after its last token.
+  """The reward of each response: a scalar head on its state.
 
   Args:
     model: the network.
     params: its parameters as `network`, and a scalar `head`.
     prompt: [B, T] prompts.
     responses: [B, K, T] responses.
+    pooling: how a response's state is read; see `response_state`.
     key: turns dropout on.
   """
-  hidden = final_hidden(model, params["network"], prompt, responses, key=key)
+  hidden = response_state(
+    model, params["network"], prompt, responses, pooling=pooling, key=key
+  )
   return heads.scalar(params["head"], hidden)
 
 

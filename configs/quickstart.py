@@ -31,9 +31,9 @@ def get_config(size: str = "") -> config_dict.ConfigDict:
       dict(name="sft"), learning_rate=3e-3, steps=1200, batch_size=32, warmup=50
     ),
     reward_model=stage(
-      dict(name="reward_model"),
+      dict(name="reward_model", pooling="mean"),
       learning_rate=3e-3,
-      steps=600,
+      steps=400,
       batch_size=32,
       warmup=20,
     ),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import models, scoring
+from alignment_jax import errors, models, scoring
 from alignment_jax.models import base
 from alignment_jax.types import Tokens
 
@@ -257,8 +257,34 @@ def test_the_final_state_has_read_exactly_the_last_real_token():
       ]
     ),
   )
-  states = scoring.final_hidden(model, params, prompts, responses)
+  states = scoring.response_state(model, params, prompts, responses)
   np.testing.assert_array_equal(states.argmax(axis=-1), [[3, 3, 4, 2]])
+
+
+def test_the_mean_state_weighs_every_real_token_alike():
+  model, table, _ = _bigram_world()
+  prompts = Tokens(ids=jnp.array([[0, 2]]), mask=jnp.ones((1, 2), bool))
+  responses = Tokens(
+    ids=jnp.array([[[1, 4, 3], [1, 3, 4], [1, 1, 1]]]),
+    mask=jnp.array(
+      [[[True, True, True], [True, True, False], [False, False, False]]]
+    ),
+  )
+  states = scoring.response_state(
+    model, table, prompts, responses, pooling="mean"
+  )
+  # One-hot states; the empty response has the prompt's last.
+  np.testing.assert_allclose(
+    states,
+    [[[0, 1 / 3, 0, 1 / 3, 1 / 3], [0, 0.5, 0, 0.5, 0], [0, 0, 1, 0, 0]]],
+    rtol=1e-6,
+  )
+
+
+def test_an_unknown_pooling_lists_those_there_are(network):
+  model, params = network
+  with pytest.raises(errors.UserError, match="no pooling 'max'.*last, mean"):
+    scoring.response_state(model, params, PROMPTS, RESPONSES, pooling="max")
 
 
 def test_a_reward_is_the_head_on_the_final_state():
@@ -276,9 +302,12 @@ def test_a_reward_is_the_head_on_the_final_state():
   np.testing.assert_array_equal(rewards, [[4.5, 2.5]])
 
 
-def test_the_final_state_is_blind_to_padding(network):
+@pytest.mark.parametrize("pooling", scoring.POOLINGS)
+def test_the_state_of_a_response_is_blind_to_padding(network, pooling):
   model, params = network
-  final = jax.jit(functools.partial(scoring.final_hidden, model))
+  final = jax.jit(
+    functools.partial(scoring.response_state, model, pooling=pooling)
+  )
   garbled = RESPONSES.replace(
     ids=jnp.where(RESPONSES.mask, RESPONSES.ids, RESPONSES.ids + 1)
   )

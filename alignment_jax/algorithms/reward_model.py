@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from alignment_jax import losses, scoring
+from alignment_jax import errors, losses, scoring
 from alignment_jax.algorithms import base, pairs
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
@@ -10,14 +10,22 @@ from alignment_jax.ops import masking
 from alignment_jax.types import PreferencePair
 
 
-def reward_model(model: Model) -> base.Algorithm:
-  """Fit a scalar at the end of each response to preferences.
+def reward_model(model: Model, *, pooling: str = "last") -> base.Algorithm:
+  """Fit a scalar on each response to preferences.
 
   Bradley-Terry likelihood, in expectation over raters where the data say how
   they disagree. The network starts from the policy, with a new scalar head on
-  the state after the last token. Dropout is off, as in detail 7 of Huang et
-  al., 2024 (arXiv:2403.17031).
+  the response's state. Dropout is off, as in detail 7 of Huang et al., 2024
+  (arXiv:2403.17031).
+
+  Args:
+    model: the network.
+    pooling: `last` reads the state after the last token, as published reward
+      models do; `mean` averages the states after each token, which a small
+      model learns from far fewer pairs.
   """
+  if pooling not in scoring.POOLINGS:
+    raise errors.unknown("pooling", pooling, scoring.POOLINGS)
 
   def init(key, policy_params):
     head = heads.init_scalar(key, model.settings.width)
@@ -26,7 +34,11 @@ def reward_model(model: Model) -> base.Algorithm:
   def loss(trainable, slow, batch, key):
     del slow, key
     rewards = scoring.rewards(
-      model, trainable["reward"], batch.prompt, pairs.stack(batch)
+      model,
+      trainable["reward"],
+      batch.prompt,
+      pairs.stack(batch),
+      pooling=pooling,
     )
     chosen, rejected = rewards[:, 0], rewards[:, 1]
     weight, empty = pairs.weights(batch)

@@ -230,9 +230,11 @@ def _reward_model(setup, numbers):
   if not (path / "final").is_dir():
     return None
   params = stages.load(path, setup.model, setup.mesh)["reward"]
+  algorithm = folder.read_json(path / folder.MODEL)["algorithm"]
+  pooling = algorithm.get("pooling", "last")
   run = parallel.jit(
     lambda params, prompt, responses: scoring.rewards(
-      setup.model, params, prompt, responses
+      setup.model, params, prompt, responses, pooling=pooling
     ),
     out_shardings=parallel.replicated(setup.mesh),
   )

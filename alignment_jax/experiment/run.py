@@ -49,7 +49,7 @@ def train(
   key = jax.random.key(chosen.seed)
 
   start = _start(setup, key)
-  if chosen.reward_model is not None and chosen.reward_model.training.steps:
+  if "reward_model" in chosen.trained():
     stages.run_stage(
       setup,
       chosen.reward_model,
@@ -145,21 +145,18 @@ def _check_batch_sizes(
   mesh: jax.sharding.Mesh, chosen: settings.Settings
 ) -> None:
   """Refuses batch sizes that the mesh cannot deal out, before any work."""
-  for stage in (chosen.sft, chosen.reward_model, chosen.main):
-    if stage is not None and stage.training.steps:
-      parallel.check_batch_size(
-        mesh, stage.training.batch_size, stage.training.microbatches
-      )
+  for stage in chosen.trained().values():
+    parallel.check_batch_size(
+      mesh, stage.training.batch_size, stage.training.microbatches
+    )
   parallel.check_batch_size(mesh, chosen.evaluation.batch_size, 1)
 
 
 def _text_of(chosen):
   """The demonstrations that a tokenizer may be trained on; checks all data."""
-  kinds = {"demonstration"}
   model = settings.sketch(chosen.model)
-  for stage in (chosen.sft, chosen.reward_model, chosen.main):
-    if stage is not None and stage.training.steps:
-      kinds.add(stages.kind_of(model, stage))
+  kinds = {stages.kind_of(model, stage) for stage in chosen.trained().values()}
+  kinds.add("demonstration")
   opened = {
     kind: data.open_source(
       chosen.data.source, kind, "train", data_dir=chosen.data.dir
@@ -172,16 +169,16 @@ def _text_of(chosen):
 def _network(chosen, root, text):
   """The run's tokenizer and model: new, or those of `init_from`."""
   path = root / folder.TOKENIZER
+  name, given = chosen.model["name"], settings.options(chosen.model)
   if chosen.init_from:
     source = pathlib.Path(chosen.init_from)
     model, _, about = stages.open_stage(source)
-    given = {k: v for k, v in chosen.model.items() if k != "name"}
-    if about["name"] != chosen.model["name"]:
+    if about["name"] != name:
       raise errors.UserError(
         f"init_from {source} holds a {about['name']}, but config.model.name is"
-        f" '{chosen.model['name']}'; make them the same"
+        f" '{name}'; make them the same"
       )
-    model = models.make_model(about["name"], **{**about["settings"], **given})
+    model = models.make_model(name, **{**about["settings"], **given})
     if not path.exists():
       folder.copy(source / folder.TOKENIZER, path)
     return data.SentencePieceTokenizer.load(path), model
@@ -192,9 +189,8 @@ def _network(chosen, root, text):
       vocabulary_size=chosen.tokenizer.vocabulary_size,
     )
   tokenizer = data.SentencePieceTokenizer.load(path)
-  given = {k: v for k, v in chosen.model.items() if k != "name"}
   model = models.make_model(
-    chosen.model["name"], vocabulary_size=tokenizer.vocabulary_size, **given
+    name, vocabulary_size=tokenizer.vocabulary_size, **given
   )
   return tokenizer, model
 
@@ -208,7 +204,7 @@ def _start_folder(setup):
   chosen = setup.settings
   if chosen.init_from:
     return pathlib.Path(chosen.init_from)
-  if chosen.sft is not None and chosen.sft.training.steps:
+  if "sft" in chosen.trained():
     return setup.workdir / "sft"
   return None
 

@@ -156,6 +156,15 @@ class Settings:
   reward_model: Stage | None
   main: Stage
 
+  def stages(self) -> dict[str, Stage]:
+    """The stages of this experiment in their order; the main one under ''."""
+    given = {"sft": self.sft, "reward_model": self.reward_model, "": self.main}
+    return {name: stage for name, stage in given.items() if stage is not None}
+
+  def trained(self) -> dict[str, Stage]:
+    """Those of `stages` that have steps to run."""
+    return {n: s for n, s in self.stages().items() if s.training.steps}
+
 
 def read(config: ml_collections.ConfigDict) -> Settings:
   """The config as settings.
@@ -216,15 +225,19 @@ def sketch(section: Mapping[str, Any]) -> Model:
   Raises:
     UserError: no such model, or no such setting of it.
   """
-  given = {name: value for name, value in section.items() if name != "name"}
-  return zoo.make_model(section["name"], vocabulary_size=16, **given)
+  return zoo.make_model(section["name"], vocabulary_size=16, **options(section))
+
+
+def options(section: Mapping[str, Any]) -> dict[str, Any]:
+  """What a section says beside the name of what it is about."""
+  return {name: value for name, value in section.items() if name != "name"}
 
 
 def _keywords(factory: Callable, section: Mapping[str, Any], where: str):
   """`section` without its name, if it fits the factory's keywords."""
   parameters = inspect.signature(factory).parameters.values()
   allowed = {p.name: p for p in parameters if p.kind == p.KEYWORD_ONLY}
-  given = {name: value for name, value in section.items() if name != "name"}
+  given = options(section)
   for name in given:
     if name not in allowed:
       raise errors.unknown(f"setting of {where}", name, allowed)
@@ -246,13 +259,7 @@ def _check(settings):
   _at_least(0, settings.evaluation, "evaluation", "prompts", "samples_shown")
   _at_least(1, settings.evaluation, "evaluation", "batch_size")
   _at_least(16, settings.tokenizer, "tokenizer", "vocabulary_size")
-  for where, stage in (
-    ("sft", settings.sft),
-    ("reward_model", settings.reward_model),
-    ("", settings.main),
-  ):
-    if stage is None:
-      continue
+  for where, stage in settings.stages().items():
     name = stage.algorithm["name"]
     if where and name != where:
       raise errors.UserError(
