@@ -3,7 +3,7 @@
 import jax
 from jaxtyping import Array, Float
 
-from alignment_jax.ops import guards
+from alignment_jax.ops import guards, ratios
 
 
 def dpo_loss(
@@ -17,8 +17,8 @@ def dpo_loss(
 ) -> Float[Array, "*batch"]:
   """Fit a Bradley-Terry model whose reward is beta times the log-ratio.
 
-  Rafailov et al., 2023 (arXiv:2305.18290), and its conservative form for
-  labels that are wrong with probability e:
+  Rafailov et al., 2023 (arXiv:2305.18290, v3), eq. 7, and its conservative
+  form for labels that are wrong with probability e:
 
       -(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h)
 
@@ -43,20 +43,12 @@ def dpo_loss(
     ValueError: shapes differ, an argument is not floating-point, or a
       coefficient is out of range.
   """
-  policy_chosen, policy_rejected, reference_chosen, reference_rejected = (
-    guards.same_shape_floats(
-      policy_chosen=policy_chosen,
-      policy_rejected=policy_rejected,
-      reference_chosen=reference_chosen,
-      reference_rejected=reference_rejected,
-    )
+  chosen, rejected = ratios.of_pair(
+    policy_chosen, policy_rejected, reference_chosen, reference_rejected
   )
   guards.positive(beta=beta)
   guards.within(0.0, 0.5, label_smoothing=label_smoothing)
-  reference_margin = jax.lax.stop_gradient(
-    reference_chosen - reference_rejected
-  )
-  logit = beta * (policy_chosen - policy_rejected - reference_margin)
+  logit = beta * (chosen - rejected)
   return -(1 - label_smoothing) * jax.nn.log_sigmoid(
     logit
   ) - label_smoothing * jax.nn.log_sigmoid(-logit)

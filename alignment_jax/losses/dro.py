@@ -1,4 +1,4 @@
-"""Direct reward optimisation from single scored responses (DRO-V)."""
+"""Direct reward optimisation from single scored responses: DRO-V and DRO-P."""
 
 import jax
 import jax.numpy as jnp
@@ -97,3 +97,45 @@ def dro_value_loss(
     rewards - tau * (policy_logprobs - reference_logprobs)
   )
   return jnp.square(target - values) / 2
+
+
+def dro_batch_variance_loss(
+  policy_logprobs: Float[Array, "*batch"],
+  reference_logprobs: Float[Array, "*batch"],
+  rewards: Float[Array, "*batch"],
+  *,
+  tau: float,
+) -> Float[Array, "*batch"]:
+  """Squared deviation from the mean of the batch: DRO without a value network.
+
+  Richemond et al., 2024 (arXiv:2405.19107, v1), appendix B, DRO-P. With
+  d = r - tau rho, rho = log policy - log reference:
+
+      (d - mean(d))^2 / 2
+
+  Half the variance, over a batch of responses to one prompt, is least where
+  r - tau rho is the same for all: at reference * exp(r / tau). Over a batch of
+  different prompts, as in the paper, prompts with other rewards bias it.
+
+  Args:
+    policy_logprobs: log-probability of the response, in nats, summed over its
+      tokens.
+    reference_logprobs: the same under the reference; held constant.
+    rewards: reward of the response; held constant.
+    tau: strength of the KL regularisation, > 0, reward per nat.
+
+  Returns:
+    One loss per response, >= 0; 0 for a batch of one.
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
+  """
+  policy_logprobs, reference_logprobs, rewards = guards.same_shape_floats(
+    policy_logprobs=policy_logprobs,
+    reference_logprobs=reference_logprobs,
+    rewards=rewards,
+  )
+  guards.positive(tau=tau)
+  held = jax.lax.stop_gradient(rewards + tau * reference_logprobs)
+  residual = held - tau * policy_logprobs
+  return jnp.square(residual - jnp.mean(residual)) / 2

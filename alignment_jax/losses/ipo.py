@@ -1,10 +1,9 @@
 """Identity preference optimisation."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from alignment_jax.ops import guards
+from alignment_jax.ops import guards, ratios
 
 
 def ipo_loss(
@@ -21,7 +20,8 @@ def ipo_loss(
   log-ratio to the reference of the chosen response minus that of the rejected
   one. The minimum is finite even when one response always wins, so the policy
   stays near the reference; where P(chosen wins) is p, it is at
-  h = (2 p - 1) / (2 tau).
+  h = (2 p - 1) / (2 tau). Over all pairs of a behaviour distribution mu the
+  optimum is reference * exp(P(response beats mu) / tau).
 
   The formula is for log-probabilities summed over tokens, as in Azar et al.
   TRL and HALOs divide each log-ratio by its length; their tau is then larger
@@ -41,17 +41,8 @@ def ipo_loss(
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
   """
-  policy_chosen, policy_rejected, reference_chosen, reference_rejected = (
-    guards.same_shape_floats(
-      policy_chosen=policy_chosen,
-      policy_rejected=policy_rejected,
-      reference_chosen=reference_chosen,
-      reference_rejected=reference_rejected,
-    )
+  chosen, rejected = ratios.of_pair(
+    policy_chosen, policy_rejected, reference_chosen, reference_rejected
   )
   guards.positive(tau=tau)
-  reference_margin = jax.lax.stop_gradient(
-    reference_chosen - reference_rejected
-  )
-  margin = policy_chosen - policy_rejected - reference_margin
-  return jnp.square(margin - 1 / (2 * tau))
+  return jnp.square(chosen - rejected - 1 / (2 * tau))

@@ -22,38 +22,82 @@ def same_shape_floats(**arrays: Array) -> tuple[Array, ...]:
   Raises:
     ValueError: names the argument whose shape or dtype does not fit.
   """
-  (first, reference), *_ = arrays.items()
+  first, reference = next(iter(arrays.items()))
+  return floats_of_shape(jnp.shape(reference), first, **arrays)
+
+
+def floats_of_shape(
+  shape: tuple[int, ...], what: str, **arrays: Array
+) -> tuple[Array, ...]:
+  """The arrays in at least float32, after a check that all have `shape`.
+
+  Args:
+    shape: what each must have.
+    what: whose shape that is, for the error.
+    **arrays: to check.
+
+  Raises:
+    ValueError: names the argument whose shape or dtype does not fit.
+  """
   for name, array in arrays.items():
     if not jnp.issubdtype(jnp.result_type(array), jnp.floating):
       raise ValueError(
         f"{name} must hold floating-point numbers, got dtype"
         f" {jnp.result_type(array)}"
       )
-    if jnp.shape(array) != jnp.shape(reference):
-      raise ValueError(
-        f"{name} has shape {jnp.shape(array)} but {first} has"
-        f" {jnp.shape(reference)}; both must be the same"
-      )
+    _fits(shape, what, name, array)
   return tuple(_at_least_float32(array) for array in arrays.values())
+
+
+def flags_of_shape(shape: tuple[int, ...], what: str, **arrays: Array) -> None:
+  """Refuses arrays that are not boolean or do not have `shape`."""
+  for name, array in arrays.items():
+    if jnp.result_type(array) != jnp.bool:
+      raise ValueError(
+        f"{name} must be boolean, got dtype {jnp.result_type(array)}"
+      )
+    _fits(shape, what, name, array)
 
 
 def positive(**coefficients) -> None:
   """Refuses a coefficient that is zero, negative or NaN."""
-  for name, value in coefficients.items():
-    if not isinstance(value, jax.core.Tracer) and not np.all(
-      np.asarray(value) > 0
-    ):
-      raise ValueError(f"{name} must be > 0, got {value}")
+  _check(lambda x: x > 0, "> 0", coefficients)
+
+
+def non_negative(**coefficients) -> None:
+  """Refuses a coefficient that is negative or NaN."""
+  _check(lambda x: x >= 0, ">= 0", coefficients)
 
 
 def within(low: float, high: float, **coefficients) -> None:
   """Refuses a coefficient outside `low <= value < high`."""
+  _check(lambda x: (x >= low) & (x < high), f"in [{low}, {high})", coefficients)
+
+
+def between(low: float, high: float, **coefficients) -> None:
+  """Refuses a coefficient outside `low < value < high`."""
+  _check(lambda x: (x > low) & (x < high), f"in ({low}, {high})", coefficients)
+
+
+def fraction(**coefficients) -> None:
+  """Refuses a coefficient outside `0 <= value <= 1`."""
+  _check(lambda x: (x >= 0) & (x <= 1), "in [0, 1]", coefficients)
+
+
+def _check(allowed, words, coefficients):
   for name, value in coefficients.items():
-    if isinstance(value, jax.core.Tracer):
-      continue
-    numbers = np.asarray(value)
-    if not np.all((numbers >= low) & (numbers < high)):
-      raise ValueError(f"{name} must be in [{low}, {high}), got {value}")
+    if not isinstance(value, jax.core.Tracer) and not np.all(
+      allowed(np.asarray(value))
+    ):
+      raise ValueError(f"{name} must be {words}, got {value}")
+
+
+def _fits(shape, what, name, array):
+  if jnp.shape(array) != shape:
+    raise ValueError(
+      f"{name} has shape {jnp.shape(array)} but {what} has {shape}; both must"
+      " be the same"
+    )
 
 
 def _at_least_float32(array):

@@ -1,0 +1,89 @@
+"""Alignment by optimal transport: margins compared by rank, not by pair."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from alignment_jax.ops import guards, ratios
+
+
+def aot_loss(
+  policy_chosen: Float[Array, "*batch"],
+  policy_rejected: Float[Array, "*batch"],
+  reference_chosen: Float[Array, "*batch"],
+  reference_rejected: Float[Array, "*batch"],
+  *,
+  beta: float,
+) -> Float[Array, "*batch"]:
+  """The policy's margins should exceed the reference's, quantile by quantile.
+
+  Melnyk et al., 2024 (arXiv:2406.05882, v1), the paired form. Margins
+  chosen - rejected of policy and reference are each sorted over the whole
+  batch, and DPO's loss is taken on the differences of equal rank. A batch of
+  one pair gives `dpo_loss`.
+
+  Args:
+    policy_chosen: log-probability of the preferred response, in nats, summed
+      over its tokens. Likewise the next three.
+    policy_rejected: the other response under the policy.
+    reference_chosen: the preferred response under the reference; held constant.
+    reference_rejected: the other response under the reference; held constant.
+    beta: strength of the KL regularisation, > 0, per nat.
+
+  Returns:
+    One loss per rank, smallest margin first, in the shape of the batch.
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or beta <= 0.
+  """
+  ratios.of_pair(
+    policy_chosen, policy_rejected, reference_chosen, reference_rejected
+  )
+  return _ranked(
+    *guards.same_shape_floats(
+      policy=policy_chosen - policy_rejected,
+      reference=reference_chosen - reference_rejected,
+    ),
+    beta=beta,
+  )
+
+
+def aot_unpaired_loss(
+  policy_chosen: Float[Array, "*batch"],
+  policy_rejected: Float[Array, "*batch"],
+  reference_chosen: Float[Array, "*batch"],
+  reference_rejected: Float[Array, "*batch"],
+  *,
+  beta: float,
+) -> Float[Array, "*batch"]:
+  """Chosen log-ratios should exceed rejected ones, quantile by quantile.
+
+  Melnyk et al., 2024 (arXiv:2406.05882, v1), the unpaired form. Log-ratios of
+  chosen and of rejected responses are each sorted over the whole batch, and
+  DPO's loss is taken on the differences of equal rank. Either list may be in
+  any order: responses need not belong to the same prompt.
+
+  Args:
+    policy_chosen: log-probability of the preferred response, in nats, summed
+      over its tokens. Likewise the next three.
+    policy_rejected: the other response under the policy.
+    reference_chosen: the preferred response under the reference; held constant.
+    reference_rejected: the other response under the reference; held constant.
+    beta: strength of the KL regularisation, > 0, per nat.
+
+  Returns:
+    One loss per rank, smallest log-ratio first, in the shape of the batch.
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or beta <= 0.
+  """
+  chosen, rejected = ratios.of_pair(
+    policy_chosen, policy_rejected, reference_chosen, reference_rejected
+  )
+  return _ranked(chosen, rejected, beta=beta)
+
+
+def _ranked(better, worse, *, beta):
+  guards.positive(beta=beta)
+  difference = jnp.sort(better.ravel()) - jnp.sort(worse.ravel())
+  return -jax.nn.log_sigmoid(beta * difference.reshape(better.shape))

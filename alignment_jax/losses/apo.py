@@ -1,0 +1,80 @@
+"""Anchored preference optimisation."""
+
+import jax
+from jaxtyping import Array, Float
+
+from alignment_jax.ops import guards, ratios
+
+
+def apo_zero_loss(
+  policy_chosen: Float[Array, "*batch"],
+  policy_rejected: Float[Array, "*batch"],
+  reference_chosen: Float[Array, "*batch"],
+  reference_rejected: Float[Array, "*batch"],
+  *,
+  beta: float,
+) -> Float[Array, "*batch"]:
+  """Chosen responses become likelier, rejected ones less likely.
+
+  D'Oosterlinck et al., 2024 (arXiv:2408.06266, v5), for chosen responses that
+  are better than the policy. With r = beta * log-ratio:
+
+      1 - sigmoid(r_chosen) + sigmoid(r_rejected)
+
+  Args:
+    policy_chosen: log-probability of the preferred response, in nats, summed
+      over its tokens. Likewise the next three.
+    policy_rejected: the other response under the policy.
+    reference_chosen: the preferred response under the reference; held constant.
+    reference_rejected: the other response under the reference; held constant.
+    beta: strength of the KL regularisation, > 0, per nat.
+
+  Returns:
+    One loss per pair, between 0 and 2; 1 where the policy is the reference.
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or beta <= 0.
+  """
+  chosen, rejected = ratios.of_pair(
+    policy_chosen, policy_rejected, reference_chosen, reference_rejected
+  )
+  guards.positive(beta=beta)
+  return jax.nn.sigmoid(-beta * chosen) + jax.nn.sigmoid(beta * rejected)
+
+
+def apo_down_loss(
+  policy_chosen: Float[Array, "*batch"],
+  policy_rejected: Float[Array, "*batch"],
+  reference_chosen: Float[Array, "*batch"],
+  reference_rejected: Float[Array, "*batch"],
+  *,
+  beta: float,
+) -> Float[Array, "*batch"]:
+  """Both responses become less likely, the rejected one more so.
+
+  D'Oosterlinck et al., 2024 (arXiv:2408.06266, v5), for a policy that is better
+  than both responses. With r = beta * log-ratio:
+
+      sigmoid(r_chosen) + 1 - sigmoid(r_chosen - r_rejected)
+
+  Args:
+    policy_chosen: log-probability of the preferred response, in nats, summed
+      over its tokens. Likewise the next three.
+    policy_rejected: the other response under the policy.
+    reference_chosen: the preferred response under the reference; held constant.
+    reference_rejected: the other response under the reference; held constant.
+    beta: strength of the KL regularisation, > 0, per nat.
+
+  Returns:
+    One loss per pair, between 0 and 2; 1 where the policy is the reference.
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or beta <= 0.
+  """
+  chosen, rejected = ratios.of_pair(
+    policy_chosen, policy_rejected, reference_chosen, reference_rejected
+  )
+  guards.positive(beta=beta)
+  return jax.nn.sigmoid(beta * chosen) + jax.nn.sigmoid(
+    -beta * (chosen - rejected)
+  )

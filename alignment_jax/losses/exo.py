@@ -1,0 +1,54 @@
+"""Efficient exact optimisation: the reverse KL to the preference."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from alignment_jax.ops import guards, ratios
+
+
+def exo_loss(
+  policy_chosen: Float[Array, "*batch"],
+  policy_rejected: Float[Array, "*batch"],
+  reference_chosen: Float[Array, "*batch"],
+  reference_rejected: Float[Array, "*batch"],
+  *,
+  beta: float,
+  label_smoothing: float,
+) -> Float[Array, "*batch"]:
+  """KL(model's preference || smoothed label), with q = sigmoid(beta h).
+
+  Ji et al., 2024 (arXiv:2402.00856, v4), eq. 17 for K = 2:
+
+      q log(q / (1 - e)) + (1 - q) log((1 - q) / e)
+
+  DPO minimises the other KL. The minimum is 0, at q = 1 - e.
+
+  Args:
+    policy_chosen: log-probability of the preferred response, in nats, summed
+      over its tokens. Likewise the next three.
+    policy_rejected: the other response under the policy.
+    reference_chosen: the preferred response under the reference; held constant.
+    reference_rejected: the other response under the reference; held constant.
+    beta: strength of the KL regularisation, > 0, per nat.
+    label_smoothing: e, in (0, 0.5); at 0 the loss would be infinite.
+
+  Returns:
+    One loss per pair, >= 0, in nats.
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or a
+      coefficient is out of range.
+  """
+  chosen, rejected = ratios.of_pair(
+    policy_chosen, policy_rejected, reference_chosen, reference_rejected
+  )
+  guards.positive(beta=beta)
+  guards.between(0.0, 0.5, label_smoothing=label_smoothing)
+  logit = beta * (chosen - rejected)
+  q = jax.nn.sigmoid(logit)
+  return q * (
+    jax.nn.log_sigmoid(logit) - jnp.log1p(-label_smoothing)
+  ) + jax.nn.sigmoid(-logit) * (
+    jax.nn.log_sigmoid(-logit) - jnp.log(label_smoothing)
+  )

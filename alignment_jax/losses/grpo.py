@@ -1,0 +1,165 @@
+"""Group-relative policy optimisation, and the ways to add up its tokens."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from alignment_jax import errors
+from alignment_jax.ops import guards, masking, ratios
+
+SCALES = ("group", "none")
+GRPO_AGGREGATIONS = ("grpo", "bnpo", "dr_grpo", "dapo")
+
+
+def grpo_advantages(
+  rewards: Float[Array, "*batch K"],
+  *,
+  scale: str = "group",
+  epsilon: float = 1e-4,
+) -> Float[Array, "*batch K"]:
+  """Rewards relative to the other responses to the same prompt.
+
+  Shao et al., 2024 (arXiv:2402.03300, v3), section 4.1.2:
+  (R - mean) / (std + epsilon), with the unbiased deviation, as in TRL. Liu et
+  al., 2025 (arXiv:2503.20783, v1), Dr. GRPO, leaves the division out
+  (`scale="none"`): it favours prompts whose rewards hardly differ.
+
+  Args:
+    rewards: of K >= 2 responses to each prompt; held constant.
+    scale: `group` or `none`.
+    epsilon: keeps the division finite, > 0.
+
+  Returns:
+    Advantages that sum to 0 over K.
+
+  Raises:
+    ValueError: K < 2, an unknown scale, rewards that are not floating-point, or
+      epsilon <= 0.
+  """
+  (rewards,) = guards.same_shape_floats(rewards=rewards)
+  guards.positive(epsilon=epsilon)
+  if scale not in SCALES:
+    raise errors.unknown("scale", scale, SCALES)
+  if rewards.ndim == 0 or rewards.shape[-1] < 2:
+    raise ValueError(
+      f"rewards need K >= 2 responses in their last axis, got {rewards.shape}"
+    )
+  rewards = jax.lax.stop_gradient(rewards)
+  centred = rewards - jnp.mean(rewards, axis=-1, keepdims=True)
+  if scale == "none":
+    return centred
+  deviation = jnp.std(rewards, axis=-1, keepdims=True, ddof=1)
+  return centred / (deviation + epsilon)
+
+
+def grpo_loss(
+  policy_logprobs: Float[Array, "*batch T"],
+  old_logprobs: Float[Array, "*batch T"],
+  reference_logprobs: Float[Array, "*batch T"],
+  advantages: Float[Array, "*batch"],
+  *,
+  clip_low: float,
+  clip_high: float,
+  beta: float,
+) -> Float[Array, "*batch T"]:
+  """The clipped surrogate of each token, and a KL penalty.
+
+  Shao et al., 2024 (arXiv:2402.03300, v3), eq. 3 and 4; with clip_high above
+  clip_low it is the decoupled clip of DAPO, Yu et al., 2025 (arXiv:2503.14476,
+  v2), eq. 8:
+
+      -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A) + beta k3
+      k3 = exp(d) - d - 1,  d = log reference - log policy
+
+  k3 is >= 0 with mean KL(policy || reference) over the policy's tokens; its
+  gradient is that of KL(reference || policy) there.
+
+  Args:
+    policy_logprobs: log-probability of each sampled token, in nats.
+    old_logprobs: the same under the policy that sampled it; held constant.
+    reference_logprobs: the same under the reference; held constant.
+    advantages: of each response; held constant.
+    clip_low: in (0, 1).
+    clip_high: > 0.
+    beta: weight of the penalty, >= 0.
+
+  Returns:
+    One loss per token, padded ones included: see `grpo_aggregate`.
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or a
+      coefficient is out of range.
+  """
+  policy_logprobs, old_logprobs, reference_logprobs = guards.same_shape_floats(
+    policy_logprobs=policy_logprobs,
+    old_logprobs=old_logprobs,
+    reference_logprobs=reference_logprobs,
+  )
+  (advantages,) = guards.floats_of_shape(
+    policy_logprobs.shape[:-1],
+    "a token of each response",
+    advantages=advantages,
+  )
+  guards.between(0.0, 1.0, clip_low=clip_low)
+  guards.positive(clip_high=clip_high)
+  guards.non_negative(beta=beta)
+  surrogate = ratios.clipped_surrogate(
+    policy_logprobs - jax.lax.stop_gradient(old_logprobs),
+    jnp.broadcast_to(advantages[..., None], policy_logprobs.shape),
+    low=clip_low,
+    high=clip_high,
+  )
+  difference = jax.lax.stop_gradient(reference_logprobs) - policy_logprobs
+  return surrogate + beta * (ratios.exp(difference) - difference - 1)
+
+
+def grpo_aggregate(
+  token_losses: Float[Array, "*batch T"],
+  mask: Bool[Array, "*batch T"],
+  *,
+  aggregation: str,
+  max_length: int | None = None,
+) -> masking.Mean:
+  """Token losses as one mean of the batch.
+
+  What the denominator is decides how much a token of a long response counts:
+
+      grpo     mean over responses of the mean over tokens
+      bnpo     sum over tokens / tokens of this batch
+      dapo     the same, over all batches that the means are added over
+      dr_grpo  sum over tokens / (responses * max_length)
+
+  Shao et al., 2024 (arXiv:2402.03300); DAPO, 2025 (arXiv:2503.14476), eq. 12;
+  Dr. GRPO, 2025 (arXiv:2503.20783), whose constant removes the length bias.
+
+  Args:
+    token_losses: one number per token.
+    mask: which tokens are real; an empty response counts as none.
+    aggregation: one of the four names.
+    max_length: the constant of dr_grpo, in tokens; longest possible response.
+
+  Returns:
+    Total and weight; means of parts of a batch add up, but those of bnpo.
+
+  Raises:
+    ValueError: an unknown name, a missing max_length, or shapes that differ.
+  """
+  (token_losses,) = guards.same_shape_floats(token_losses=token_losses)
+  guards.flags_of_shape(token_losses.shape, "token_losses", mask=mask)
+  if aggregation not in GRPO_AGGREGATIONS:
+    raise errors.unknown("aggregation", aggregation, GRPO_AGGREGATIONS)
+  real = jnp.any(mask, axis=-1).astype(token_losses.dtype)
+  if aggregation == "grpo":
+    return masking.weighted(masking.masked_mean(token_losses, mask), real)
+  if aggregation == "dr_grpo":
+    if max_length is None or max_length < 1:
+      raise ValueError(
+        f"dr_grpo needs max_length, a number of tokens >= 1, got {max_length}"
+      )
+    sums = masking.masked_sum(token_losses, mask)
+    return masking.weighted(sums / max_length, real)
+  mean = masking.weighted(token_losses, mask.astype(token_losses.dtype))
+  if aggregation == "dapo":
+    return mean
+  counted = (mean.weight > 0).astype(token_losses.dtype)
+  return masking.Mean(mean.value(), counted)

@@ -1,0 +1,49 @@
+"""Group sequence policy optimisation."""
+
+import jax
+from jaxtyping import Array, Float
+
+from alignment_jax.ops import guards, ratios
+
+
+def gspo_loss(
+  policy_logprobs: Float[Array, "*batch"],
+  old_logprobs: Float[Array, "*batch"],
+  advantages: Float[Array, "*batch"],
+  *,
+  clip_low: float,
+  clip_high: float,
+) -> Float[Array, "*batch"]:
+  """The clipped surrogate with the geometric mean of token ratios.
+
+  Zheng et al., 2025 (arXiv:2507.18071, v2), eq. 5 and 7. The paper clips at
+  3e-4 below and 4e-4 above: a mean over tokens moves little.
+
+  Args:
+    policy_logprobs: log-probability of the response, in nats per token, the
+      mean over its tokens.
+    old_logprobs: the same under the policy that sampled it; held constant.
+    advantages: of each response; held constant.
+    clip_low: in (0, 1).
+    clip_high: > 0.
+
+  Returns:
+    One loss per response.
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or a
+      coefficient is out of range.
+  """
+  policy_logprobs, old_logprobs, advantages = guards.same_shape_floats(
+    policy_logprobs=policy_logprobs,
+    old_logprobs=old_logprobs,
+    advantages=advantages,
+  )
+  guards.between(0.0, 1.0, clip_low=clip_low)
+  guards.positive(clip_high=clip_high)
+  return ratios.clipped_surrogate(
+    policy_logprobs - jax.lax.stop_gradient(old_logprobs),
+    advantages,
+    low=clip_low,
+    high=clip_high,
+  )

@@ -1,0 +1,71 @@
+"""IPO on responses that the policy itself has sampled."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from alignment_jax.ops import guards, ratios
+
+
+def online_ipo_loss(
+  policy_first: Float[Array, "*batch"],
+  policy_second: Float[Array, "*batch"],
+  reference_first: Float[Array, "*batch"],
+  reference_second: Float[Array, "*batch"],
+  preferences: Float[Array, "*batch"],
+  *,
+  tau: float,
+) -> Float[Array, "*batch"]:
+  """The expected IPO loss of a pair over its label.
+
+  Calandriello et al., 2024 (arXiv:2403.08635, v2). With h the margin of the
+  log-ratios and P the probability that the first response wins:
+
+      P (h - 1 / (2 tau))^2 + (1 - P) (h + 1 / (2 tau))^2
+
+  With both responses drawn from the policy (and the draw held constant) the
+  expected gradient is 4 / tau times that of self-play in the regularised game,
+  so the fixed point is its Nash policy. With both drawn from the geometric
+  mixture policy^(1 - beta) reference^beta the same loss is called IPO-MD.
+
+  Args:
+    policy_first: log-probability of the first response, in nats, summed over
+      its tokens. Likewise the next three.
+    policy_second: the second response under the policy.
+    reference_first: the first response under the reference; held constant.
+    reference_second: the second one under the reference; held constant.
+    preferences: P(the first response beats the second); held constant.
+    tau: strength of the KL regularisation, > 0.
+
+  Returns:
+    One loss per pair, >= 0, in squared nats; the same when the two responses
+    change places.
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
+  """
+  (
+    policy_first,
+    policy_second,
+    reference_first,
+    reference_second,
+    preferences,
+  ) = guards.same_shape_floats(
+    policy_first=policy_first,
+    policy_second=policy_second,
+    reference_first=reference_first,
+    reference_second=reference_second,
+    preferences=preferences,
+  )
+  guards.positive(tau=tau)
+  first = ratios.of_response(policy_first, reference_first)
+  second = ratios.of_response(policy_second, reference_second)
+  margin, target = first - second, 1 / (2 * tau)
+  preferences = jax.lax.stop_gradient(preferences)
+  return preferences * jnp.square(margin - target) + (
+    1 - preferences
+  ) * jnp.square(margin + target)
+
+
+# The method differs in who samples the two responses, not in the loss.
+ipo_md_loss = online_ipo_loss

@@ -1,0 +1,76 @@
+"""Proximal policy optimisation: policy and value losses."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from alignment_jax.ops import guards, ratios
+
+
+def ppo_policy_loss(
+  policy_logprobs: Float[Array, "*batch"],
+  old_logprobs: Float[Array, "*batch"],
+  advantages: Float[Array, "*batch"],
+  *,
+  clip: float,
+) -> Float[Array, "*batch"]:
+  """-min(r A, clip(r, 1 - c, 1 + c) A), r the probability ratio of a token.
+
+  Schulman et al., 2017 (arXiv:1707.06347, v2), eq. 7, to be minimised.
+
+  Args:
+    policy_logprobs: log-probability of each sampled token, in nats.
+    old_logprobs: the same under the policy that sampled it; held constant.
+    advantages: of each token; held constant.
+    clip: c, in (0, 1).
+
+  Returns:
+    One loss per token; -A where the policy has not moved.
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or clip is out
+      of range.
+  """
+  policy_logprobs, old_logprobs, advantages = guards.same_shape_floats(
+    policy_logprobs=policy_logprobs,
+    old_logprobs=old_logprobs,
+    advantages=advantages,
+  )
+  guards.between(0.0, 1.0, clip=clip)
+  log_ratios = policy_logprobs - jax.lax.stop_gradient(old_logprobs)
+  return ratios.clipped_surrogate(log_ratios, advantages, low=clip, high=clip)
+
+
+def ppo_value_loss(
+  values: Float[Array, "*batch"],
+  old_values: Float[Array, "*batch"],
+  returns: Float[Array, "*batch"],
+  *,
+  clip: float,
+) -> Float[Array, "*batch"]:
+  """Half the larger squared error of the value and of its clipped form.
+
+  Huang et al., 2024 (arXiv:2403.17031, v1), section 5: the clipped form stays
+  within `clip` of the value at sampling time.
+
+  Args:
+    values: value of each token's state, in units of reward.
+    old_values: the same when the response was sampled; held constant.
+    returns: what came after; held constant.
+    clip: largest move that counts, > 0, in units of reward.
+
+  Returns:
+    One loss per token, >= 0.
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or clip <= 0.
+  """
+  values, old_values, returns = guards.same_shape_floats(
+    values=values, old_values=old_values, returns=returns
+  )
+  guards.positive(clip=clip)
+  old_values, returns = jax.lax.stop_gradient((old_values, returns))
+  near = old_values + jnp.clip(values - old_values, -clip, clip)
+  return 0.5 * jnp.maximum(
+    jnp.square(values - returns), jnp.square(near - returns)
+  )

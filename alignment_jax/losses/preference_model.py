@@ -1,0 +1,37 @@
+"""A model of preferences that need not come from a reward."""
+
+import jax
+from jaxtyping import Array, Float
+
+from alignment_jax.ops import guards
+
+
+def preference_model_loss(
+  logits: Float[Array, "*batch"], preferences: Float[Array, "*batch"]
+) -> Float[Array, "*batch"]:
+  """Cross-entropy of a direct model of P(first beats second).
+
+  Munos et al., 2023 (arXiv:2312.00886, v4), section 8.1:
+
+      -p log sigmoid(logit) - (1 - p) log sigmoid(-logit)
+
+  The logit may depend on both responses together, so cycles can be learnt.
+
+  Args:
+    logits: the model's log-odds that the first response wins.
+    preferences: p, the share of raters that prefer the first response, or a
+      label 0 or 1; held constant.
+
+  Returns:
+    One loss per pair, in nats; minimal at logit(p).
+
+  Raises:
+    ValueError: shapes differ, or an argument is not floating-point.
+  """
+  logits, preferences = guards.same_shape_floats(
+    logits=logits, preferences=preferences
+  )
+  preferences = jax.lax.stop_gradient(preferences)
+  return -preferences * jax.nn.log_sigmoid(logits) - (
+    1 - preferences
+  ) * jax.nn.log_sigmoid(-logits)

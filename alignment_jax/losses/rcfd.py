@@ -1,0 +1,67 @@
+"""Reward calibration from demonstrations."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from alignment_jax.ops import guards
+
+
+def rcfd_reward(
+  rewards: Float[Array, "*batch"],
+  demonstration_rewards: Float[Array, "*batch"],
+) -> Float[Array, "*batch"]:
+  """-(r - r_demonstration)^2: as good as the demonstration, not better.
+
+  Rita et al., 2024 (arXiv:2404.19409, v1), eq. 3. The square is taken for each
+  prompt, so any offset that a prompt gives to all rewards drops out.
+
+  Args:
+    rewards: reward model's score of the policy's response.
+    demonstration_rewards: its score of a demonstration for the same prompt.
+
+  Returns:
+    One reward per response, <= 0.
+
+  Raises:
+    ValueError: shapes differ, or an argument is not floating-point.
+  """
+  rewards, demonstration_rewards = guards.same_shape_floats(
+    rewards=rewards, demonstration_rewards=demonstration_rewards
+  )
+  return -jnp.square(rewards - demonstration_rewards)
+
+
+def rcfd_composite_reward(
+  rewards: Float[Array, "B n"],
+  demonstration_rewards: Float[Array, "B n"],
+  *,
+  epsilon: float = 1e-8,
+) -> Float[Array, "B"]:
+  """Several calibrated rewards added without weights.
+
+  Rita et al., 2024 (arXiv:2404.19409, v1), section 3: each calibrated reward is
+  whitened over the batch, squashed by a sigmoid, and summed.
+
+  Args:
+    rewards: n reward models' scores of the policy's responses.
+    demonstration_rewards: their scores of the demonstrations.
+    epsilon: added to the variance, > 0.
+
+  Returns:
+    One reward per response, in (0, n).
+
+  Raises:
+    ValueError: shapes differ, an argument is not floating-point, or
+      epsilon <= 0.
+  """
+  guards.positive(epsilon=epsilon)
+  rewards, demonstration_rewards = guards.same_shape_floats(
+    rewards=rewards, demonstration_rewards=demonstration_rewards
+  )
+  calibrated = -jnp.square(rewards - demonstration_rewards)
+  centred = calibrated - jnp.mean(calibrated, axis=0, keepdims=True)
+  variance = jnp.mean(jnp.square(centred), axis=0, keepdims=True)
+  return jnp.sum(
+    jax.nn.sigmoid(centred * jax.lax.rsqrt(variance + epsilon)), axis=-1
+  )
