@@ -47,6 +47,7 @@ from alignment_jax.losses.gail import (
   gail_discriminator_loss as gail_discriminator_loss,
 )
 from alignment_jax.losses.gail import gail_reward as gail_reward
+from alignment_jax.losses.grpo import GRPO_AGGREGATIONS as GRPO_AGGREGATIONS
 from alignment_jax.losses.grpo import grpo_advantages as grpo_advantages
 from alignment_jax.losses.grpo import grpo_aggregate as grpo_aggregate
 from alignment_jax.losses.grpo import grpo_loss as grpo_loss

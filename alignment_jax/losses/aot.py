@@ -42,7 +42,7 @@ def aot_loss(
   return _ranked(
     *guards.same_shape_floats(
       policy=policy_chosen - policy_rejected,
-      reference=reference_chosen - reference_rejected,
+      reference=jax.lax.stop_gradient(reference_chosen - reference_rejected),
     ),
     beta=beta,
   )

@@ -17,7 +17,7 @@ def rloo_advantages(
 
   Args:
     rewards: of K >= 2 responses to each prompt, with beta times the log-ratio
-      to the reference taken off where the KL is regularised.
+      to the reference taken off where the KL is regularised; held constant.
 
   Returns:
     Advantages that sum to 0 over K.
@@ -31,6 +31,7 @@ def rloo_advantages(
     raise ValueError(
       f"rewards need K >= 2 responses in their last axis, got {rewards.shape}"
     )
+  rewards = jax.lax.stop_gradient(rewards)
   mean = jnp.mean(rewards, axis=-1, keepdims=True)
   return count / (count - 1) * (rewards - mean)
 

@@ -306,6 +306,17 @@ def test_jit_changes_nothing(case):
   )
 
 
+def test_inputs_may_be_sharded(case):
+  mesh = jax.make_mesh(
+    (8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
+  )
+  rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+  arrays = case.draw(16)
+  sharded = jax.jit(lambda *a: case(*a))(*jax.device_put(arrays, rows))
+  assert len(sharded.sharding.device_set) == 8
+  np.testing.assert_allclose(sharded, case(*arrays), rtol=1e-6, atol=1e-6)
+
+
 def test_vmap_is_a_loop(case):
   arrays = case.draw(3, 4)
   loop = [case(*rows) for rows in zip(*arrays, strict=True)]
