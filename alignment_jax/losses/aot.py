@@ -17,7 +17,7 @@ def aot_loss(
 ) -> Float[Array, "*batch"]:
   """The policy's margins should exceed the reference's, quantile by quantile.
 
-  Melnyk et al., 2024 (arXiv:2406.05882, v1), the paired form. Margins
+  Melnyk et al., 2024 (arXiv:2406.05882), the paired form. Margins
   chosen - rejected of policy and reference are each sorted over the whole
   batch, and DPO's loss is taken on the differences of equal rank. A batch of
   one pair gives `dpo_loss`.
@@ -58,7 +58,7 @@ def aot_unpaired_loss(
 ) -> Float[Array, "*batch"]:
   """Chosen log-ratios should exceed rejected ones, quantile by quantile.
 
-  Melnyk et al., 2024 (arXiv:2406.05882, v1), the unpaired form. Log-ratios of
+  Melnyk et al., 2024 (arXiv:2406.05882), the unpaired form. Log-ratios of
   chosen and of rejected responses are each sorted over the whole batch, and
   DPO's loss is taken on the differences of equal rank. Either list may be in
   any order: responses need not belong to the same prompt.

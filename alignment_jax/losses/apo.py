@@ -16,7 +16,7 @@ def apo_zero_loss(
 ) -> Float[Array, "*batch"]:
   """Chosen responses become likelier, rejected ones less likely.
 
-  D'Oosterlinck et al., 2024 (arXiv:2408.06266, v5), for chosen responses that
+  D'Oosterlinck et al., 2024 (arXiv:2408.06266), for chosen responses that
   are better than the policy. With r = beta * log-ratio:
 
       1 - sigmoid(r_chosen) + sigmoid(r_rejected)
@@ -52,7 +52,7 @@ def apo_down_loss(
 ) -> Float[Array, "*batch"]:
   """Both responses become less likely, the rejected one more so.
 
-  D'Oosterlinck et al., 2024 (arXiv:2408.06266, v5), for a policy that is better
+  D'Oosterlinck et al., 2024 (arXiv:2408.06266), for a policy that is better
   than both responses. With r = beta * log-ratio:
 
       sigmoid(r_chosen) + 1 - sigmoid(r_chosen - r_rejected)

@@ -17,7 +17,7 @@ def bco_pair_loss(
 ) -> Float[Array, "*batch"]:
   """Classify the chosen response as good and the rejected one as bad.
 
-  Jung et al., 2024 (arXiv:2404.04656, v2), eq. 8 without the reward shift: with
+  Jung et al., 2024 (arXiv:2404.04656), without the reward shift: with
   r = beta * log-ratio,
 
       -log sigmoid(r_chosen) - log sigmoid(-r_rejected)
@@ -57,7 +57,7 @@ def bco_unpaired_loss(
 ) -> Float[Array, "*batch"]:
   """Classify single responses as good or bad around a shifted reward.
 
-  Jung et al., 2024 (arXiv:2404.04656, v2), eq. 13: with r = beta * log-ratio,
+  Jung et al., 2024 (arXiv:2404.04656): with r = beta * log-ratio,
   -log sigmoid(r - shift) for a desirable response and -log sigmoid(shift - r)
   for another. Shifting r and `shift` together changes nothing.
 

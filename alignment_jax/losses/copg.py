@@ -19,7 +19,7 @@ def copg_loss(
 ) -> Float[Array, "*batch"]:
   """Each response's regularised reward is the other's baseline.
 
-  Flet-Berliac et al., 2024 (arXiv:2406.19185, v1), minus the objective of eq.
+  Flet-Berliac et al., 2024 (arXiv:2406.19185), minus the objective of eq.
   7. With h the margin of the log-ratios and dR that of the rewards:
 
       beta / 2 h^2 - dR h
@@ -77,7 +77,7 @@ def copg_group_loss(
 ) -> Float[Array, "*batch"]:
   """The sum of `copg_loss` over all pairs of K responses, over K - 1.
 
-  Flet-Berliac et al., 2024 (arXiv:2406.19185, v1), in the form for K responses
+  Flet-Berliac et al., 2024 (arXiv:2406.19185), in the form for K responses
   of Cohere, 2025 (arXiv:2504.00698), whose squares are this loss times 2 beta
   plus a constant. On responses of the policy the gradient is RLOO's.
 

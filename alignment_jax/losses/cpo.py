@@ -15,7 +15,7 @@ def cpo_loss(
 ) -> Float[Array, "*batch"]:
   """DPO with a uniform reference, and likelihood of the chosen response.
 
-  Xu et al., 2024 (arXiv:2401.08417, v4), eq. 5 and 6:
+  Xu et al., 2024 (arXiv:2401.08417):
 
       -log sigmoid(beta (log policy(chosen) - log policy(rejected)))
       - alpha log policy(chosen)

@@ -17,7 +17,7 @@ def discopop_loss(
 ) -> Float[Array, "*batch"]:
   """Logistic for pairs in the wrong order, exponential for those in the right.
 
-  Lu et al., 2024 (arXiv:2406.08414, v3), the log-ratio modulated loss. With
+  Lu et al., 2024 (arXiv:2406.08414), the log-ratio modulated loss. With
   z = beta h, h the margin of the log-ratios, and m = sigmoid(z / tau):
 
       -(1 - m) log sigmoid(z) + m exp(-z)

@@ -18,7 +18,7 @@ def dno_loss(
 ) -> Float[Array, "*batch"]:
   """Logistic regression on soft labels from win rates.
 
-  Rosset et al., 2024 (arXiv:2404.03715, v1), eq. 9. With d the margin of the
+  Rosset et al., 2024 (arXiv:2404.03715). With d the margin of the
   log-ratios to the policy of the iteration before, and r a response's expected
   win rate against that policy:
 

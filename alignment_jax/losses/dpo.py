@@ -17,7 +17,7 @@ def dpo_loss(
 ) -> Float[Array, "*batch"]:
   """Fit a Bradley-Terry model whose reward is beta times the log-ratio.
 
-  Rafailov et al., 2023 (arXiv:2305.18290, v3), eq. 7, and its conservative
+  Rafailov et al., 2023 (arXiv:2305.18290), eq. 7, and its conservative
   form for labels that are wrong with probability e:
 
       -(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h)

@@ -22,7 +22,7 @@ def elastic_reset(
 ) -> tuple[Any, Any]:
   """What follows an update: the average moves, and every `period` both jump.
 
-  Noukhovitch et al., 2023 (arXiv:2312.07551, v1), Algorithm 1:
+  Noukhovitch et al., 2023 (arXiv:2312.07551), Algorithm 1:
 
       average <- decay average + (1 - decay) params
       every `period` steps, not at 0:  params <- average, then

@@ -47,7 +47,7 @@ def ema_cosine_decay(
 ) -> Float[Array, ""]:
   """From `start` up to 1 along half a cosine.
 
-  Grill et al., 2020 (arXiv:2006.07733, v3), section 3.3:
+  Grill et al., 2020 (arXiv:2006.07733).
   1 - (1 - start) (1 + cos(pi step / total_steps)) / 2.
 
   Raises:

@@ -18,7 +18,7 @@ def exo_loss(
 ) -> Float[Array, "*batch"]:
   """KL(model's preference || smoothed label), with q = sigmoid(beta h).
 
-  Ji et al., 2024 (arXiv:2402.00856, v4), eq. 17 for K = 2:
+  Ji et al., 2024 (arXiv:2402.00856), for two responses:
 
       q log(q / (1 - e)) + (1 - q) log((1 - q) / e)
 

@@ -64,7 +64,7 @@ def f_dpo_loss(
 ) -> Float[Array, "*batch"]:
   """DPO with f'(policy / reference) where the log-ratio stood.
 
-  Wang et al., 2023 (arXiv:2309.16240, v1), eq. 10:
+  Wang et al., 2023 (arXiv:2309.16240):
 
       -log sigmoid(beta f'(u_chosen) - beta f'(u_rejected))
 

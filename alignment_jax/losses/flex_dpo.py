@@ -17,7 +17,7 @@ def flex_dpo_loss(
 ) -> Float[Array, "*batch"]:
   """Push the rejected response down less than the chosen one up.
 
-  Yan et al., 2024 (arXiv:2406.07327, v2), Flex-DPO: with rho the log-ratio,
+  Yan et al., 2024 (arXiv:2406.07327), Flex-DPO: with rho the log-ratio,
 
       -log sigmoid(beta_chosen rho_chosen - beta_rejected rho_rejected)
 

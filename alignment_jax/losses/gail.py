@@ -12,7 +12,7 @@ def gail_discriminator_loss(
 ) -> Float[Array, "*batch"]:
   """Logistic regression that tells demonstrations from the policy's samples.
 
-  Ho and Ermon, 2016 (arXiv:1606.03476, v1), eq. 14, with D = sigmoid(logit) the
+  Ho and Ermon, 2016 (arXiv:1606.03476), with D = sigmoid(logit) the
   probability of a demonstration. The minimum is
   logit = log(expert density / policy density).
 
@@ -34,7 +34,7 @@ def gail_discriminator_loss(
 def gail_reward(logits: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
   """-log(1 - D), the reward for passing as a demonstration, > 0.
 
-  Ho and Ermon, 2016 (arXiv:1606.03476, v1), with D = sigmoid(logit).
+  Ho and Ermon, 2016 (arXiv:1606.03476), with D = sigmoid(logit).
 
   Args:
     logits: output of the discriminator.

@@ -19,9 +19,9 @@ def grpo_advantages(
 ) -> Float[Array, "*batch K"]:
   """Rewards relative to the other responses to the same prompt.
 
-  Shao et al., 2024 (arXiv:2402.03300, v3), section 4.1.2:
+  Shao et al., 2024 (arXiv:2402.03300), section 4.1.2:
   (R - mean) / (std + epsilon), with the unbiased deviation, as in TRL. Liu et
-  al., 2025 (arXiv:2503.20783, v1), Dr. GRPO, leaves the division out
+  al., 2025 (arXiv:2503.20783), Dr. GRPO, leaves the division out
   (`scale="none"`): it favours prompts whose rewards hardly differ.
 
   Args:
@@ -64,9 +64,9 @@ def grpo_loss(
 ) -> Float[Array, "*batch T"]:
   """The clipped surrogate of each token, and a KL penalty.
 
-  Shao et al., 2024 (arXiv:2402.03300, v3), eq. 3 and 4; with clip_high above
-  clip_low it is the decoupled clip of DAPO, Yu et al., 2025 (arXiv:2503.14476,
-  v2), eq. 8:
+  Shao et al., 2024 (arXiv:2402.03300), eq. 3 and 4; with clip_high above
+  clip_low it is the decoupled clip of DAPO (Yu et al., 2025, arXiv:2503.14476,
+  eq. 8):
 
       -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A) + beta k3
       k3 = exp(d) - d - 1,  d = log reference - log policy

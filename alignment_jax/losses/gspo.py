@@ -16,7 +16,7 @@ def gspo_loss(
 ) -> Float[Array, "*batch"]:
   """The clipped surrogate with the geometric mean of token ratios.
 
-  Zheng et al., 2025 (arXiv:2507.18071, v2), eq. 5 and 7. The paper clips at
+  Zheng et al., 2025 (arXiv:2507.18071), eq. 5 and 7. The paper clips at
   3e-4 below and 4e-4 above: a mean over tokens moves little.
 
   Args:

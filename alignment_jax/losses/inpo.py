@@ -20,7 +20,7 @@ def inpo_loss(
 ) -> Float[Array, "*batch"]:
   """One step of online mirror descent as regression on a pair.
 
-  Zhang et al., 2024 (arXiv:2407.00617, v4), eq. 9: (h - 1 / (2 eta))^2 with
+  Zhang et al., 2024 (arXiv:2407.00617): (h - 1 / (2 eta))^2 with
 
       h = policy margin - (tau / eta) reference margin
           - ((eta - tau) / eta) previous margin

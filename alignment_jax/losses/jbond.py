@@ -12,7 +12,7 @@ def jbond_reward(
 ) -> Float[Array, "*batch"]:
   """-log 16 for a response that scores below all anchor samples, else 0.
 
-  Sessa et al., 2024 (arXiv:2407.14622, v1), eq. 17, with K = 2 anchor samples:
+  Sessa et al., 2024 (arXiv:2407.14622), with K = 2 anchor samples:
   an estimate of the log of the response's quantile under the anchor.
 
   Args:
@@ -45,7 +45,7 @@ def jbond_loss(
 ) -> Float[Array, "*batch"]:
   """Jeffreys divergence to the anchor's best of two, as a policy gradient.
 
-  Sessa et al., 2024 (arXiv:2407.14622, v1), Algorithm 2. With rho the log-ratio
+  Sessa et al., 2024 (arXiv:2407.14622), Algorithm 2. With rho the log-ratio
   to the anchor:
 
       -(1 - beta) log policy(best of two anchor samples)

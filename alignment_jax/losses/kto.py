@@ -13,7 +13,7 @@ def kto_kl(
 ) -> Float[Array, ""]:
   """The batch's reference point: an estimate of KL(policy || reference).
 
-  Ethayarajh et al., 2024 (arXiv:2402.01306, v4), section 4.1: the mean
+  Ethayarajh et al., 2024 (arXiv:2402.01306). The mean
   log-ratio over prompts paired with the response of the next example, at least
   0. No gradient flows through it.
 
@@ -41,7 +41,7 @@ def kto_loss(
 ) -> Float[Array, "*batch"]:
   """One minus the prospect value of a response.
 
-  Ethayarajh et al., 2024 (arXiv:2402.01306, v4), eq. 8. With rho the log-ratio:
+  Ethayarajh et al., 2024 (arXiv:2402.01306). With rho the log-ratio:
 
       lambda_desirable (1 - sigmoid(beta (rho - kl)))       if desirable
       lambda_undesirable (1 - sigmoid(beta (kl - rho)))     otherwise

@@ -15,7 +15,7 @@ def ld_dpo_scores(
 ) -> Float[Array, "*batch"]:
   """Sequence log-probability with tokens past the common length played down.
 
-  Liu et al., 2024 (arXiv:2409.06411, v1): the length that both responses of a
+  Liu et al., 2024 (arXiv:2409.06411): the length that both responses of a
   pair have in common counts in full, what is longer counts `alpha`. Put the
   scores of policy and reference into `dpo_loss`.
 

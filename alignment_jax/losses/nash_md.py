@@ -16,7 +16,7 @@ def nash_md_pg_loss(
 ) -> Float[Array, "*batch"]:
   """The gradient of winning against an opponent, less the KL's.
 
-  Munos et al., 2023 (arXiv:2312.00886, v4), section 7.2: for a response of the
+  Munos et al., 2023 (arXiv:2312.00886, v4): for a response of the
   policy and another one of the opponent,
 
       -(P - 1/2 - tau rho) log policy,   rho = log policy - log reference

@@ -16,7 +16,7 @@ def nca_loss(
 ) -> Float[Array, "*batch"]:
   """Tell data from reference samples, each response by itself.
 
-  Chen et al., 2024 (arXiv:2402.05369, v2), eq. 13 for one pair and rewards that
+  Chen et al., 2024 (arXiv:2402.05369), for one pair and rewards that
   pick the chosen response. With r = beta * log-ratio:
 
       -log sigmoid(r_chosen) - (log sigmoid(-r_chosen)

@@ -18,7 +18,7 @@ def online_ipo_loss(
 ) -> Float[Array, "*batch"]:
   """The expected IPO loss of a pair over its label.
 
-  Calandriello et al., 2024 (arXiv:2403.08635, v2). With h the margin of the
+  Calandriello et al., 2024 (arXiv:2403.08635). With h the margin of the
   log-ratios and P the probability that the first response wins:
 
       P (h - 1 / (2 tau))^2 + (1 - P) (h + 1 / (2 tau))^2

@@ -18,7 +18,7 @@ def orpo_loss(
 ) -> Float[Array, "*batch"]:
   """Likelihood of the chosen response, and odds above the rejected one's.
 
-  Hong et al., 2024 (arXiv:2403.07691, v2), eq. 6 and 7, with a the mean
+  Hong et al., 2024 (arXiv:2403.07691), eq. 6 and 7, with a the mean
   log-probability per token and log odds(a) = a - log(1 - e^a):
 
       -a_chosen - lam log sigmoid(log odds(a_chosen) - log odds(a_rejected))

@@ -16,7 +16,7 @@ def ppo_policy_loss(
 ) -> Float[Array, "*batch"]:
   """-min(r A, clip(r, 1 - c, 1 + c) A), r the probability ratio of a token.
 
-  Schulman et al., 2017 (arXiv:1707.06347, v2), eq. 7, to be minimised.
+  Schulman et al., 2017 (arXiv:1707.06347), eq. 7, to be minimised.
 
   Args:
     policy_logprobs: log-probability of each sampled token, in nats.
@@ -50,7 +50,7 @@ def ppo_value_loss(
 ) -> Float[Array, "*batch"]:
   """Half the larger squared error of the value and of its clipped form.
 
-  Huang et al., 2024 (arXiv:2403.17031, v1), section 5: the clipped form stays
+  Huang et al., 2024 (arXiv:2403.17031): the clipped form stays
   within `clip` of the value at sampling time.
 
   Args:

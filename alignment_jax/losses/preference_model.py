@@ -11,7 +11,7 @@ def preference_model_loss(
 ) -> Float[Array, "*batch"]:
   """Cross-entropy of a direct model of P(first beats second).
 
-  Munos et al., 2023 (arXiv:2312.00886, v4), section 8.1:
+  Munos et al., 2023 (arXiv:2312.00886, v4):
 
       -p log sigmoid(logit) - (1 - p) log sigmoid(-logit)
 

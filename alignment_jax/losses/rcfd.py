@@ -13,7 +13,7 @@ def rcfd_reward(
 ) -> Float[Array, "*batch"]:
   """-(r - r_demonstration)^2: as good as the demonstration, not better.
 
-  Rita et al., 2024 (arXiv:2404.19409, v1), eq. 3. The square is taken for each
+  Rita et al., 2024 (arXiv:2404.19409). The square is taken for each
   prompt, so any offset that a prompt gives to all rewards drops out.
 
   Args:
@@ -40,7 +40,7 @@ def rcfd_composite_reward(
 ) -> Float[Array, "B"]:
   """Several calibrated rewards added without weights.
 
-  Rita et al., 2024 (arXiv:2404.19409, v1), section 3: each calibrated reward is
+  Rita et al., 2024 (arXiv:2404.19409): each calibrated reward is
   whitened over the batch, squashed by a sigmoid, and summed.
 
   Args:

@@ -12,7 +12,7 @@ def rloo_advantages(
 ) -> Float[Array, "*batch K"]:
   """Each reward minus the mean of the others for the same prompt.
 
-  Ahmadian et al., 2024 (arXiv:2402.14740, v2), eq. 8: an unbiased baseline.
+  Ahmadian et al., 2024 (arXiv:2402.14740): an unbiased baseline.
   Put them into `reinforce_loss`; for K = 2 its gradient is `copg_loss`'s.
 
   Args:
@@ -45,7 +45,7 @@ def proximal_rloo_loss(
 ) -> Float[Array, "*batch"]:
   """PPO's clipped surrogate with one ratio for the whole response.
 
-  Noukhovitch et al., 2024 (arXiv:2410.18252, v3), Proximal RLOO. Where the
+  Noukhovitch et al., 2024 (arXiv:2410.18252), Proximal RLOO. Where the
   policy has not moved its gradient is that of RLOO.
 
   Args:

@@ -17,7 +17,7 @@ def robust_dpo_loss(
 ) -> Float[Array, "*batch"]:
   """The DPO loss of the clean labels, in expectation over flips.
 
-  Chowdhury et al., 2024 (arXiv:2403.00409, v2), eq. 9. With h the margin of
+  Chowdhury et al., 2024 (arXiv:2403.00409). With h the margin of
   the log-ratios and e the probability that a label was flipped:
 
       (-(1 - e) log sigmoid(beta h) + e log sigmoid(-beta h)) / (1 - 2 e)

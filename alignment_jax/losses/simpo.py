@@ -15,7 +15,7 @@ def simpo_loss(
 ) -> Float[Array, "*batch"]:
   """A margin between mean log-probabilities per token.
 
-  Meng et al., 2024 (arXiv:2405.14734, v3), eq. 6, with a the mean over tokens:
+  Meng et al., 2024 (arXiv:2405.14734), eq. 6, with a the mean over tokens:
 
       -log sigmoid(beta (a_chosen - a_rejected) - gamma)
 

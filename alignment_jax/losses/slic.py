@@ -16,7 +16,7 @@ def slic_loss(
 ) -> Float[Array, "*batch"]:
   """A margin between two responses, and likelihood of a target.
 
-  Zhao et al., 2023 (arXiv:2305.10425, v1), eq. 1 of SLiC-HF:
+  Zhao et al., 2023 (arXiv:2305.10425), SLiC-HF:
 
       max(0, delta - log policy(chosen) + log policy(rejected))
       - lam log policy(target)
@@ -61,7 +61,7 @@ def hinge_loss(
   """max(0, 1 - beta h), with h the margin of the log-ratios.
 
   The SLiC member of the family f(beta h) in Tang et al., 2024
-  (arXiv:2402.05749, v2); DPO is its logistic and IPO its squared member.
+  (arXiv:2402.05749); DPO is its logistic and IPO its squared member.
 
   Args:
     policy_chosen: log-probability of the preferred response, in nats, summed

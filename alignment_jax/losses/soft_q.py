@@ -16,8 +16,8 @@ def soft_q_rewards(
 ) -> Float[Array, "*batch T"]:
   """The reward that each token must have had: Q_t - gamma V_{t+1}.
 
-  Garg et al., 2021 (arXiv:2106.12142, v4), the inverse Bellman operator, for
-  text as in Wulfmeier et al., 2024 (arXiv:2409.01369, v2): appending a token is
+  Garg et al., 2021 (arXiv:2106.12142), the inverse Bellman operator, for
+  text as in Wulfmeier et al., 2024 (arXiv:2409.01369): appending a token is
   the transition. After the last token V is 0. With gamma = 1 the rewards of a
   response that ended sum to V_0 + log policy(response).
 
@@ -53,7 +53,7 @@ def soft_q_loss(
 ) -> Float[Array, "*batch T"]:
   """Likelihood of demonstrations, and small rewards along them.
 
-  Wulfmeier et al., 2024 (arXiv:2409.01369, v2), eq. 14, which is IQ-Learn with
+  Wulfmeier et al., 2024 (arXiv:2409.01369), eq. 14, which is IQ-Learn with
   the chi-square regulariser on expert states, lam = 1 / (4 alpha):
 
       lam (Q_t - gamma V_{t+1})^2 - (Q_t - V_t)
@@ -98,7 +98,7 @@ def soft_q_mixed_loss(
 ) -> Float[Array, "*batch T"]:
   """`soft_q_loss` with the model's own samples among the small rewards.
 
-  The online variant of Wulfmeier et al., 2024 (arXiv:2409.01369, v2), eq. 16:
+  The online variant of Wulfmeier et al., 2024 (arXiv:2409.01369), eq. 16:
 
       lam (1 - mix) (Q_t - gamma V_{t+1})^2 - (Q_t - V_t)    demonstrations
       lam mix (Q_t - gamma V_{t+1})^2                        own samples

@@ -19,7 +19,7 @@ def sppo_loss(
 ) -> Float[Array, "*batch"]:
   """Regress each log-ratio on its win probability against the last policy.
 
-  Wu et al., 2024 (arXiv:2405.00675, v4), eq. 4.6 and 4.7:
+  Wu et al., 2024 (arXiv:2405.00675):
 
       (rho_chosen - eta (P_chosen - 1/2))^2
       + (rho_rejected - eta (P_rejected - 1/2))^2

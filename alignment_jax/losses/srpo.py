@@ -25,7 +25,7 @@ def srpo_loss(
 ) -> Float[Array, "*batch"]:
   """A generator that leaves nothing to improve, and a reviser that improves.
 
-  Choi et al., 2024 (arXiv:2406.01660, v3), the sampled loss. With rho the
+  Choi et al., 2024 (arXiv:2406.01660), the sampled loss. With rho the
   log-ratio to the reference of a plain response y or of a revision y2 | y1, w
   the chosen and l the rejected response:
 

@@ -15,7 +15,7 @@ def weight_average(
 ) -> Any:
   """The mean of several models that share their start.
 
-  Rame et al., 2024 (arXiv:2401.12187, v1), WARM, for reward models.
+  Rame et al., 2024 (arXiv:2401.12187), WARM, for reward models.
 
   Args:
     trees: parameters, all alike.
@@ -49,7 +49,7 @@ def slerp_merge(
 ) -> Any:
   """Spherical interpolation of what each model learnt, layer by layer.
 
-  Rame et al., 2024 (arXiv:2406.16768, v1), WARP, eq. 4: with task vectors
+  Rame et al., 2024 (arXiv:2406.16768), WARP: with task vectors
   d = params - initial and W the angle between two of them,
 
       slerp(d1, d2, l) = sin((1 - l) W) / sin W d1 + sin(l W) / sin W d2
@@ -82,7 +82,7 @@ def slerp_merge(
 def interpolate_to_init(initial: Any, params: Any, *, eta: float) -> Any:
   """(1 - eta) initial + eta params: linear interpolation towards the start.
 
-  Rame et al., 2024 (arXiv:2406.16768, v1), WARP, eq. 5. Going through eta
+  Rame et al., 2024 (arXiv:2406.16768), WARP. Going through eta
   draws a front of reward against KL.
 
   Args:

@@ -17,7 +17,7 @@ def wpo_weights(
 ) -> Float[Array, "*batch"]:
   """How likely the policy is to produce a pair, per token, at most 1.
 
-  Zhou et al., 2024 (arXiv:2406.11827, v2), the sampled alignment of eq. 6:
+  Zhou et al., 2024 (arXiv:2406.11827), the sampled alignment:
   the product over both responses of
 
       exp(mean over tokens of (log p(token) - log sum_v p(v)^2))

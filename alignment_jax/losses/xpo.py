@@ -18,7 +18,7 @@ def xpo_loss(
 ) -> Float[Array, "*batch"]:
   """DPO, and a push away from what the reference would say.
 
-  Xie et al., 2024 (arXiv:2405.21046, v1), Algorithm 1, line 6:
+  Xie et al., 2024 (arXiv:2405.21046), Algorithm 1, line 6:
 
       -log sigmoid(beta h) + alpha log policy(y_ref)
 

@@ -68,7 +68,7 @@ def clipped_surrogate(
 ) -> Float[Array, "*batch"]:
   """-min(r A, clip(r, 1 - low, 1 + high) A), with r = exp(log_ratios).
 
-  Schulman et al., 2017 (arXiv:1707.06347, v2), eq. 7, to be minimised. The
+  Schulman et al., 2017 (arXiv:1707.06347), eq. 7, to be minimised. The
   advantages are held constant.
   """
   ratios = exp(log_ratios)
