@@ -19,8 +19,8 @@ PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev quickstart test test-core test-slow lint \
-  clean check-python
+.PHONY: help install install-dev quickstart reproduce benchmarks test test-core \
+  test-slow lint clean check-python
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -35,6 +35,14 @@ install-dev: $(INSTALLED_DEV)  ## the same, with what tests and lint need
 quickstart: $(INSTALLED)  ## data, SFT, reward model, IPO, evaluation, report
 	$(VENV)/bin/python experiments/train.py --config=$(CONFIG) \
 	  --workdir=$(WORKDIR)
+
+reproduce: export JAX_PLATFORMS = cpu
+reproduce: $(INSTALLED)  ## published illustrations again: docs/reproductions.md
+	$(VENV)/bin/python experiments/reproduce/all.py
+
+benchmarks: $(INSTALLED)  ## ratios against a baseline in the same run
+	$(VENV)/bin/python benchmarks/losses.py
+	$(VENV)/bin/python benchmarks/nash_md.py
 
 # Compiled programs are kept between runs: the second run of the tests is
 # about twice as fast. The tests describe a CPU with eight devices.

@@ -21,6 +21,7 @@ CORE = [
   "numpy>=2.0",
   "chex>=0.1.90",
   "jaxtyping>=0.3",
+  "scipy>=1.13",
 ]
 
 EXTRAS = {
@@ -58,7 +59,6 @@ EXTRAS = {
     "hypothesis>=6.100",
     "beartype>=0.20",
     "ruff>=0.9",
-    "scipy>=1.13",
   ],
   # The reference as HTML, from the docstrings: `pdoc -d google alignment_jax`.
   "docs": ["pdoc>=15"],

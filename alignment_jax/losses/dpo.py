@@ -49,6 +49,9 @@ def dpo_loss(
   guards.positive(beta=beta)
   guards.within(0.0, 0.5, label_smoothing=label_smoothing)
   logit = beta * (chosen - rejected)
-  return -(1 - label_smoothing) * jax.nn.log_sigmoid(
-    logit
-  ) - label_smoothing * jax.nn.log_sigmoid(-logit)
+  loss = -jax.nn.log_sigmoid(logit)
+  if isinstance(label_smoothing, (int, float)) and label_smoothing == 0:
+    return loss
+  return (1 - label_smoothing) * loss - label_smoothing * jax.nn.log_sigmoid(
+    -logit
+  )

@@ -1,0 +1,495 @@
+"""Solvers of the regularised game: rates, bounds, fixed points, and numbers.
+
+Games are independent and solved side by side; equilibria in float64 come from
+a damped fixed point in NumPy, which shares no code with the library.
+"""
+
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alignment_jax import tabular
+
+ROCK_PAPER_SCISSORS = np.array([[0.5, 1, 0], [0, 0.5, 1], [1, 0, 0.5]])
+
+
+def random_games(seed, games, actions):
+  """References and preference matrices, float64."""
+  random = np.random.default_rng(seed)
+  upper = np.triu(random.uniform(size=(games, actions, actions)), 1)
+  lower = np.tril(1 - np.swapaxes(upper, 1, 2), -1)
+  reference = random.dirichlet(np.full(actions, 2.0), games)
+  return np.log(reference), upper + lower + np.eye(actions) / 2
+
+
+def numpy_response(log_policy, log_reference, preferences, tau):
+  gains = np.einsum("bij,bj->bi", preferences, np.exp(log_policy))
+  logits = log_reference + gains / tau
+  top = logits.max(-1, keepdims=True)
+  return logits - top - np.log(np.exp(logits - top).sum(-1, keepdims=True))
+
+
+def numpy_nash(log_reference, preferences, tau):
+  """The fixed point pi = response(pi), by small steps in log-probability."""
+  log_policy = log_reference
+  for _ in range(3000):
+    response = numpy_response(log_policy, log_reference, preferences, tau)
+    step = min(0.5, 2 * tau**2)
+    log_policy = (1 - step) * log_policy + step * response
+    log_policy -= np.log(np.exp(log_policy).sum(-1, keepdims=True))
+  response = numpy_response(log_policy, log_reference, preferences, tau)
+  assert np.abs(response - log_policy).max() < 1e-8
+  return log_policy
+
+
+def numpy_kl(log_p, log_q):
+  return np.sum(np.exp(log_p) * (log_p - log_q), axis=-1)
+
+
+def double(function):
+  """Runs in float64, compiled, NumPy in and out."""
+
+  @functools.wraps(function)
+  def wrapped(*arrays):
+    with jax.enable_x64(True):
+      found = jax.jit(function)(*map(jnp.asarray, arrays))
+      return jax.tree.map(np.asarray, found)
+
+  return wrapped
+
+
+def kl_to(nash):
+  return lambda iterate: tabular.kl(nash, iterate.policy)
+
+
+@pytest.mark.parametrize("tau", [0.05, 0.1, 1.0])
+@pytest.mark.parametrize("actions", [3, 10, 64])
+def test_the_reference_solver_is_exact_in_float32(actions, tau):
+  log_reference, game = random_games(0, 20, actions)
+  found = jax.jit(functools.partial(tabular.regularised_nash, tau=tau))(
+    jnp.asarray(log_reference, jnp.float32), jnp.asarray(game, jnp.float32)
+  )
+  # Judged in float64 and by the definition, not by the library.
+  found = np.asarray(found, np.float64)
+  found -= np.log(np.exp(found).sum(-1, keepdims=True))
+  response = numpy_response(found, log_reference, game, tau)
+  gain = tau * numpy_kl(found, response)
+  assert gain.max() < 1e-6
+  np.testing.assert_allclose(found, response, atol=2e-5 / tau)
+
+
+def test_the_reference_solver_finds_the_fixed_point_in_float64():
+  log_reference, game = random_games(1, 20, 6)
+  found = double(functools.partial(tabular.regularised_nash, tau=0.2))(
+    log_reference, game
+  )
+  assert found.dtype == np.float64
+  expected = numpy_nash(log_reference, game, 0.2)
+  np.testing.assert_allclose(found, expected, atol=1e-7)
+  response = numpy_response(found, log_reference, game, 0.2)
+  np.testing.assert_allclose(found, response, atol=1e-12)
+
+
+@pytest.mark.parametrize("tau", [0.1, 1.0])
+def test_two_actions_have_a_closed_form(tau):
+  # pi1 / pi2 = mu1 / mu2 exp((p - 1/2) / tau), whatever the opponent.
+  wins, log_reference = 0.8, jnp.log(jnp.array([0.3, 0.7]))
+  game = jnp.array([[0.5, wins], [1 - wins, 0.5]])
+  expected = np.log(0.3 / 0.7) + (wins - 0.5) / tau
+  nash = tabular.regularised_nash(log_reference, game, tau=tau, steps=300)
+  response = tabular.regularised_best_response(
+    jnp.log(jnp.array([0.9, 0.1])), log_reference, game, tau=tau
+  )
+  np.testing.assert_allclose(nash[0] - nash[1], expected, rtol=1e-5)
+  np.testing.assert_allclose(response[0] - response[1], expected, rtol=1e-5)
+
+
+def test_a_thousand_games_are_solved_at_once_as_they_are_alone():
+  log_reference, game = (
+    jnp.asarray(x, jnp.float32) for x in random_games(17, 1000, 4)
+  )
+  solve = jax.jit(functools.partial(tabular.regularised_nash, tau=0.5))
+  found = solve(log_reference, game)
+  stacked = solve(log_reference.reshape(20, 50, 4), game.reshape(20, 50, 4, 4))
+  np.testing.assert_allclose(found, stacked.reshape(1000, 4), atol=1e-6)
+  np.testing.assert_allclose(
+    found[123], solve(log_reference[123], game[123]), atol=1e-6
+  )
+
+
+def test_offline_ipo_is_the_equilibrium_for_two_actions_only():
+  # core 8.6: with mu = pi, IPO's optimum is the Nash; with mu fixed it is not.
+  for actions, same in [(2, True), (3, False)]:
+    log_reference, game = random_games(18, 10, actions)
+
+    @double
+    def run(log_reference, game):
+      ipo = functools.partial(
+        tabular.psipo_optimum, log_reference, game, psi=lambda p: p, tau=0.2
+      )
+      nash = tabular.regularised_nash(log_reference, game, tau=0.2)
+      return nash, ipo(nash), ipo(log_reference)
+
+    nash, online, offline = run(log_reference, game)
+    np.testing.assert_allclose(online, nash, atol=1e-10)
+    close = np.abs(offline - nash).max(-1) < 1e-10
+    assert np.all(close) if same else not np.any(close)
+
+
+def test_a_strong_regularisation_gives_the_reference():
+  log_reference, game = random_games(2, 5, 4)
+  arrays = [jnp.asarray(x, jnp.float32) for x in (log_reference, game)]
+  found = tabular.regularised_nash(*arrays, tau=1e6, steps=3)
+  np.testing.assert_allclose(found, log_reference, atol=1e-5)
+
+
+def test_one_nash_md_step_on_the_dice_is_the_papers_example():
+  game, uniform = tabular.dice_example(), jnp.log(jnp.ones(3) / 3)
+  policy = jnp.log(jnp.array([0.6, 0.3, 0.1]))
+  mixture = tabular.geometric_mixture(policy, uniform, weight=0.5)
+  np.testing.assert_allclose(
+    jnp.exp(mixture), [0.47273, 0.33427, 0.19299], atol=6e-6
+  )
+  np.testing.assert_allclose(
+    tabular.win_rates(mixture, game), [0.50785, 0.48446, 0.50769], atol=6e-6
+  )
+  found = tabular.nash_md_step(policy, uniform, game, eta=5.0, tau=0.1)
+  np.testing.assert_allclose(
+    jnp.exp(found), [0.49092, 0.30882, 0.20026], atol=6e-6
+  )
+
+
+@pytest.mark.parametrize("tau", [0.05, 0.1, 1.0])
+@pytest.mark.parametrize("actions, games", [(3, 30), (10, 10), (50, 3)])
+def test_nash_md_contracts_in_every_step_and_keeps_its_bound(
+  actions, games, tau
+):
+  log_reference, game = random_games(3, games, actions)
+  start, _ = random_games(4, games, actions)
+
+  @double
+  def run(log_reference, game, start):
+    nash = tabular.regularised_nash(log_reference, game, tau=tau, steps=600)
+    solution = tabular.solve_nash_md(
+      log_reference,
+      game,
+      tau=tau,
+      steps=2000,
+      start=start,
+      metric=kl_to(nash),
+    )
+    return nash, tabular.kl(nash, start), solution.trajectory
+
+  nash, first, later = run(log_reference, game, start)
+  response = numpy_response(nash, log_reference, game, tau)
+  np.testing.assert_allclose(nash, response, atol=1e-9)
+  distances = np.concatenate([first[None], later])  # [T + 1, games]
+  t = np.arange(2000)[:, None]
+  eta = 2 / (tau * (t + 2))
+  allowed = (1 - eta * tau) * distances[:-1] + 2 * eta**2
+  assert np.all(distances[1:] <= allowed + 1e-12)
+  bound = 8 / (tau**2 * (np.arange(1, 2001)[:, None] + 1))
+  assert np.all(distances[1:] <= bound)
+
+
+def test_the_first_step_of_the_schedule_forgets_the_start():
+  log_reference, game = random_games(5, 10, 5)
+  start, _ = random_games(6, 10, 5)
+
+  @double
+  def run(log_reference, game, start):
+    solve = functools.partial(
+      tabular.solve_nash_md, log_reference, game, tau=0.1, steps=1
+    )
+    return solve().policy, solve(start=start).policy
+
+  default, other = run(log_reference, game, start)
+  np.testing.assert_allclose(default, other, atol=1e-12)
+
+
+def test_a_fixed_step_of_nash_md_leaves_a_bias_that_falls_as_its_square():
+  log_reference, game = random_games(7, 10, 6)
+  nash = numpy_nash(log_reference, game, 0.1)
+
+  def bias(eta):
+    @double
+    def run(log_reference, game):
+      return tabular.solve_nash_md(
+        log_reference, game, eta=eta, tau=0.1, steps=2000
+      ).policy
+
+    return numpy_kl(nash, run(log_reference, game))
+
+  distances = np.array([bias(eta) for eta in [1.0, 0.5, 0.25]])
+  assert np.all(distances > 1e-6)
+  ratios = distances[:-1] / distances[1:]
+  np.testing.assert_allclose(ratios, 4, atol=0.5)
+
+
+def test_inpo_reaches_the_equilibrium_in_a_hundred_iterations():
+  # At eta = 3 tau one random game in twenty is still at 2.5e-9: a game that
+  # turns fast needs a stronger pull. At 10 tau the pull itself is too slow.
+  log_reference, game = random_games(8, 20, 6)
+  nash = numpy_nash(log_reference, game, 0.1)
+
+  @double
+  def run(log_reference, game):
+    return tabular.solve_inpo(
+      log_reference, game, eta=0.5, tau=0.1, steps=100
+    ).policy
+
+  assert numpy_kl(nash, run(log_reference, game)).max() < 1e-9
+
+
+def test_one_inpo_step_is_written_out():
+  log_reference, game = random_games(9, 5, 4)
+  policy, _ = random_games(10, 5, 4)
+  step = double(functools.partial(tabular.inpo_step, eta=0.5, tau=0.2))
+  gains = np.einsum("bij,bj->bi", game, np.exp(policy))
+  weights = np.exp(gains / 0.5 + 0.4 * log_reference + 0.6 * policy)
+  expected = weights / weights.sum(-1, keepdims=True)
+  found = np.exp(step(policy, log_reference, game))
+  np.testing.assert_allclose(found, expected, rtol=1e-12)
+  # At eta = tau the old policy drops out of all but the opponent: IPO.
+  step = double(functools.partial(tabular.inpo_step, eta=0.2, tau=0.2))
+  found = step(policy, log_reference, game)
+  expected = numpy_response(policy, log_reference, game, 0.2)
+  np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_one_mirror_prox_step_is_the_two_proximal_problems():
+  log_reference, game = random_games(11, 5, 4)
+  policy, _ = random_games(12, 5, 4)
+  eta, tau = 0.6, 0.3
+
+  def prox(opponent):
+    gains = np.einsum("bij,bj->bi", game, np.exp(opponent))
+    logits = gains / (tau + tau / eta)
+    logits = logits + log_reference / (1 + 1 / eta) + policy / (eta + 1)
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+  step = double(functools.partial(tabular.mirror_prox_step, eta=eta, tau=tau))
+  found = step(policy, log_reference, game)
+  np.testing.assert_allclose(found, prox(prox(policy)), atol=1e-12)
+
+
+@pytest.mark.parametrize("tau", [0.1, 0.5])
+def test_mirror_prox_keeps_its_rate(tau):
+  log_reference, game = random_games(13, 20, 6)
+  start, _ = random_games(14, 20, 6)
+  nash = numpy_nash(log_reference, game, tau)
+
+  @double
+  def run(log_reference, game, start, nash):
+    return tabular.solve_mirror_prox(
+      log_reference, game, tau=tau, steps=80, start=start, metric=kl_to(nash)
+    ).trajectory
+
+  found = run(log_reference, game, start, nash)
+  k = np.arange(1, 81)[:, None]
+  bound = numpy_kl(nash, start) * (1 + 2 * tau) ** -k
+  assert np.all(found <= bound + 1e-13)
+
+
+def test_mirror_descent_is_stable_for_a_small_step_and_circles_for_a_large():
+  game, log_reference = ROCK_PAPER_SCISSORS, np.log([0.5, 0.3, 0.2])
+  nash = numpy_nash(log_reference[None], game[None], 0.1)[0]
+
+  def distance(eta, steps):
+    @double
+    def run(log_reference, game):
+      return tabular.solve_mirror_descent(
+        log_reference, game, eta=eta, tau=0.1, steps=steps
+      ).policy
+
+    return numpy_kl(nash, run(log_reference, game))
+
+  assert distance(0.2, 2000) < 1e-12
+  assert distance(5.0, 2000) > 0.01
+
+
+def test_the_exact_self_play_gradient_is_that_of_its_objective():
+  log_reference, game = random_games(15, 3, 4)
+  logits, _ = random_games(16, 3, 4)
+
+  def gradients(logits, log_reference, game):
+    opponent = tabular.geometric_mixture(logits, log_reference, weight=0.25)
+
+    def objective(logits):
+      policy = jax.nn.log_softmax(logits)
+      value = tabular.win_rate(policy, opponent, game)
+      return jnp.sum(value - 0.3 * tabular.kl(policy, log_reference))
+
+    return jax.grad(objective)(logits), tabular.self_play_gradient(
+      logits, opponent, log_reference, game, tau=0.3
+    )
+
+  by_autodiff, exact = double(gradients)(logits, log_reference, game)
+  np.testing.assert_allclose(exact, by_autodiff, atol=1e-14)
+  assert np.abs(exact).max() > 1e-3
+
+
+def test_the_mixture_against_rock_paper_scissors_is_the_papers_table():
+  # core 2.6 (c): tau 0.1, exact gradients, rate 0.5, 40,000 steps.
+  beta = np.array([0, 0.125, 0.25, 0.5, 0.75, 1])
+  log_reference = np.log(np.tile([0.5, 0.3, 0.2], (6, 1)))
+  game = np.tile(ROCK_PAPER_SCISSORS, (6, 1, 1))
+
+  @double
+  def run(beta, log_reference, game):
+    def solve(beta, log_reference, game):
+      return tabular.solve_nash_md_pg(
+        log_reference,
+        game,
+        beta=beta,
+        tau=0.1,
+        learning_rate=0.5,
+        steps=40_000,
+      ).policy
+
+    policy = jax.vmap(solve)(beta, log_reference, game)
+    return (
+      policy,
+      tabular.regularised_exploitability(policy, log_reference, game, tau=0.1),
+      tabular.exploitability(policy, game),
+    )
+
+  policy, regularised, plain = run(beta, log_reference, game)
+  assert regularised[0] < 1e-14
+  np.testing.assert_allclose(
+    regularised[1:], [0.0011, 0.0058, 0.038, 0.090, 0.134], rtol=0.05
+  )
+  np.testing.assert_allclose(
+    plain, [0.049, 0.050, 0.053, 0.080, 0.124, 0.264], atol=6e-4
+  )
+  assert regularised[5] > 4 * regularised[2]
+  # The mixture, not the policy, is the Nash of temperature tau / (1 - beta).
+  share = beta[1:5, None]
+  mixture = (1 - share) * policy[1:5] + share * log_reference[1:5]
+  mixture -= np.log(np.exp(mixture).sum(-1, keepdims=True))
+  gains = np.einsum("bij,bj->bi", game[1:5], np.exp(mixture))
+  logits = log_reference[1:5] + gains * (1 - share) / 0.1
+  logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
+  np.testing.assert_allclose(mixture, logits, atol=1e-10)
+
+
+def test_self_play_ends_at_the_equilibrium():
+  game, log_reference = ROCK_PAPER_SCISSORS, np.log([0.5, 0.3, 0.2])
+  nash = numpy_nash(log_reference[None], game[None], 0.1)[0]
+
+  @double
+  def run(log_reference, game):
+    return tabular.solve_self_play(
+      log_reference, game, tau=0.1, learning_rate=0.5, steps=5000
+    ).policy
+
+  np.testing.assert_allclose(run(log_reference, game), nash, atol=1e-7)
+
+
+def test_a_trailing_opponent_ends_there_unless_it_remembers_too_long():
+  game, log_reference = ROCK_PAPER_SCISSORS, np.log([0.5, 0.3, 0.2])
+  nash = numpy_nash(log_reference[None], game[None], 0.1)[0]
+  response = numpy_response(
+    log_reference[None], log_reference[None], game[None], 0.1
+  )[0]
+
+  @double
+  def run(beta, log_reference, game):
+    return jax.vmap(
+      lambda beta: (
+        tabular.solve_nash_ema(
+          log_reference,
+          game,
+          beta=beta,
+          tau=0.1,
+          learning_rate=0.5,
+          steps=40_000,
+        ).policy
+      )
+    )(beta)
+
+  beta = np.array([0.0, 0.5, 0.9, 0.95, 1.0])
+  *settled, circling, frozen = run(beta, log_reference, game)
+  for found in settled:
+    np.testing.assert_allclose(found, nash, atol=1e-7)
+  assert numpy_kl(nash, circling) > 0.1
+  # What never moves is answered by the best response to it.
+  np.testing.assert_allclose(frozen, response, atol=1e-7)
+
+
+def test_the_trailing_opponent_is_an_average_of_logits():
+  logits = jnp.array([1.0, 0.0, -1.0])
+  state = tabular.EmaState(logits, jnp.zeros(3))
+  found = tabular.nash_ema_step(
+    state,
+    jnp.log(jnp.ones(3) / 3),
+    jnp.asarray(ROCK_PAPER_SCISSORS, jnp.float32),
+    beta=0.75,
+    tau=0.5,
+    learning_rate=0.1,
+  )
+  assert np.any(found.logits != logits)
+  np.testing.assert_allclose(found.average, 0.25 * found.logits, rtol=1e-6)
+
+
+def test_the_ends_of_the_mixture_are_the_policy_and_the_reference():
+  p, q = jnp.log(jnp.array([0.7, 0.3])), jnp.log(jnp.array([0.4, 0.6]))
+  ends = [tabular.geometric_mixture(p + 5, q, weight=w) for w in [0.0, 1.0]]
+  np.testing.assert_allclose(
+    jnp.exp(jnp.stack(ends)), jnp.exp(jnp.stack([p, q])), rtol=1e-6
+  )
+
+
+def test_the_average_is_that_of_all_policies_after_the_start():
+  game, reference = tabular.dice_example(), jnp.log(jnp.array([0.6, 0.3, 0.1]))
+  solution = tabular.solve_sppo(
+    reference, game, eta=1.0, steps=4, metric=lambda i: (i.policy, i.average)
+  )
+  policies, averages = map(np.asarray, solution.trajectory)
+  assert policies.shape == (4, 3)
+  np.testing.assert_array_equal(policies[-1], solution.policy)
+  np.testing.assert_allclose(
+    np.exp(averages[2]), np.exp(policies[:3]).mean(0), rtol=1e-6
+  )
+  np.testing.assert_array_equal(averages[-1], solution.average)
+
+
+STEPS = [
+  tabular.nash_md_step,
+  tabular.mirror_descent_step,
+  tabular.inpo_step,
+  tabular.mirror_prox_step,
+]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
+def test_coefficients_out_of_range_are_refused_by_name(step):
+  policy, game = jnp.log(jnp.ones(3) / 3), tabular.dice_example()
+  for name in ["eta", "tau"]:
+    coefficients = {"eta": 0.5, "tau": 0.5, name: 0.0}
+    with pytest.raises(ValueError, match=f"^{name} must be > 0"):
+      step(policy, policy, game, **coefficients)
+
+
+def test_a_step_beyond_the_reference_is_refused():
+  policy, game = jnp.log(jnp.ones(3) / 3), tabular.dice_example()
+  with pytest.raises(ValueError, match="^eta must be at most 1 / tau"):
+    tabular.nash_md_step(policy, policy, game, eta=3.0, tau=0.5)
+  with pytest.raises(ValueError, match="^weight must be in"):
+    tabular.geometric_mixture(policy, policy, weight=1.5)
+
+
+def test_a_start_that_does_not_fit_is_refused_by_name():
+  # Without the type checker, which is on in tests only.
+  solve = inspect.unwrap(tabular.solve_nash_md)
+  policy, game = jnp.log(jnp.ones(3) / 3), tabular.dice_example()
+  with pytest.raises(ValueError, match=r"^start has shape \(2,\)"):
+    solve(policy, game, tau=0.5, steps=3, start=policy[:2])
+  with pytest.raises(ValueError, match="^tau must be > 0"):
+    solve(policy, game, tau=-0.5, steps=3)
+  with pytest.raises(ValueError, match="^steps must be at least 1"):
+    solve(policy, game, tau=0.5, steps=0)
