@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from alignment_jax import losses
 
@@ -334,6 +336,38 @@ def test_loss_and_gradients_are_finite_ten_thousand_nats_away(case):
       arrays[place] = jnp.clip(arrays[place], 0.01, 0.99)
   for array in [case(*arrays), *case.gradients(*arrays)]:
     assert np.all(np.isfinite(array))
+
+
+@given(
+  key=st.sampled_from(sorted(CASES)),
+  rows=st.integers(1, 5),
+  exponent=st.floats(-3, 4),
+  dtype=st.sampled_from([jnp.float32, jnp.bfloat16]),
+  seed=st.integers(0, 1000),
+)
+@settings(max_examples=150)
+def test_any_magnitude_is_finite_and_rows_may_change_places(
+  key, rows, exponent, dtype, seed
+):
+  case = CASES[key]
+  random = np.random.default_rng(seed)
+  arrays = [
+    jnp.asarray(
+      random.uniform(0.01, 0.99, rows)
+      if "preferences" in name
+      else random.normal(size=rows) * 10**exponent,
+      dtype,
+    )
+    for name in case.names
+  ]
+  order = jnp.asarray(random.permutation(rows))
+  value, gradients = case(*arrays), case.gradients(*arrays)
+  for array in (value, *gradients):
+    assert np.all(np.isfinite(np.asarray(array, np.float32)))
+  if key not in WRAPPED:  # their flags stay where they are
+    np.testing.assert_allclose(
+      case(*(array[order] for array in arrays)), value[order], rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("case, name", LATER_ARGUMENTS)
