@@ -59,6 +59,10 @@ EXTRAS = {
     "hypothesis>=6.100",
     "beartype>=0.20",
     "ruff>=0.9",
+    # To run the notebooks.
+    "nbclient>=0.10",
+    "nbformat>=5.10",
+    "ipykernel>=6.29",
   ],
   # The reference as HTML, from the docstrings: `pdoc -d google alignment_jax`.
   "docs": ["pdoc>=15"],

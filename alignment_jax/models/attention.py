@@ -1,5 +1,6 @@
 """Attention: projections around the one place that calls the kernel."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -18,12 +19,16 @@ def attend(
   mask: Bool[Array, "B #T S"],
   bias: Float[Array, "#B N T S"] | None = None,
   scale: float,
+  softcap: float = 0.0,
 ) -> Float[Array, "B T N D"]:
   """softmax(scale q k + bias) v over the keys that `mask` allows.
 
   N may be a multiple of H (grouped-query attention). The softmax is in
-  float32. XLA's own implementation, which runs everywhere.
+  float32. XLA's own implementation, which runs everywhere. With a softcap c
+  logits z become c tanh(z / c), as in Gemma 2, which no fused kernel offers.
   """
+  if softcap:
+    return _attend_capped(query, key, value, mask, bias, scale, softcap)
   # JAX itself promotes bfloat16 to float32 there, which strict mode refuses.
   with jax.numpy_dtype_promotion("standard"):
     return jax.nn.dot_product_attention(
@@ -35,6 +40,24 @@ def attend(
       scale=scale,
       implementation="xla",
     )
+
+
+def _attend_capped(query, key, value, mask, bias, scale, softcap):
+  rows, count, heads, width = query.shape
+  groups = heads // key.shape[2]
+  query = query.reshape(rows, count, key.shape[2], groups, width)
+  logits = scale * jnp.einsum(
+    "btngd,bsnd->bngts", query, key, preferred_element_type=jnp.float32
+  )
+  logits = softcap * jnp.tanh(logits / softcap)
+  if bias is not None:
+    logits = logits + bias.astype(jnp.float32).reshape(
+      bias.shape[0], key.shape[2], groups, *bias.shape[2:]
+    )
+  logits = jnp.where(mask[:, None, None], logits, jnp.finfo(jnp.float32).min)
+  weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+  out = jnp.einsum("bngts,bsnd->btngd", weights, value)
+  return out.reshape(rows, count, heads, width)
 
 
 def with_prefix(
@@ -67,8 +90,11 @@ class SelfAttention(nn.Module):
     width: features of the residual stream.
     scale: factor on the logits; 1 in T5.
     query_gain: variance of a query's feature at initialisation.
-    rope_theta: base of the rotary embedding; None for none.
     dtype: of the computation.
+    bias: whether queries, keys and values add a vector.
+    output_bias: whether the output does.
+    head_norm: makes the norm of queries and keys by its name; None for none.
+    softcap: see `attend`.
   """
 
   heads: int
@@ -77,8 +103,11 @@ class SelfAttention(nn.Module):
   width: int
   scale: float
   query_gain: float
-  rope_theta: float | None
   dtype: Any
+  bias: bool = False
+  output_bias: bool = False
+  head_norm: Callable[[str], nn.Module] | None = None
+  softcap: float = 0.0
 
   @nn.compact
   def __call__(
@@ -87,20 +116,32 @@ class SelfAttention(nn.Module):
     position: Int[Array, "B T"] | None,
     mask: Bool[Array, "B #T S"],
     *,
+    frequencies: Float[Array, "F"] | None = None,
     prefix: tuple[Array, Array] | None = None,
     bias: Float[Array, "#B N T S"] | None = None,
   ) -> tuple[Float[Array, "B T D"], tuple[Array, Array]]:
     query = _project(self, "query", self.heads, "heads", self.query_gain)(x)
     key = _project(self, "key", self.kv_heads, "kv_heads")(x)
     value = _project(self, "value", self.kv_heads, "kv_heads")(x)
-    if self.rope_theta is not None:
-      query = positions.rotate(query, position, theta=self.rope_theta)
-      key = positions.rotate(key, position, theta=self.rope_theta)
+    if self.head_norm is not None:
+      query = self.head_norm("query_norm")(query)
+      key = self.head_norm("key_norm")(key)
+    if frequencies is not None:
+      query = positions.rotate(query, position, frequencies)
+      key = positions.rotate(key, position, frequencies)
     new = (key, value)
     if prefix is not None:
       key = jnp.concatenate([prefix[0], key], axis=1)
       value = jnp.concatenate([prefix[1], value], axis=1)
-    out = attend(query, key, value, mask=mask, bias=bias, scale=self.scale)
+    out = attend(
+      query,
+      key,
+      value,
+      mask=mask,
+      bias=bias,
+      scale=self.scale,
+      softcap=self.softcap,
+    )
     return _output(self)(out), new
 
 
@@ -135,6 +176,7 @@ def _project(module, name, heads, axis, gain=1.0):
     contract=1,
     dtype=module.dtype,
     gain=gain,
+    bias=getattr(module, "bias", False),
     name=name,
   )
 
@@ -145,5 +187,6 @@ def _output(module):
     axes=("heads", "head_width", "width"),
     contract=2,
     dtype=module.dtype,
+    bias=getattr(module, "output_bias", False),
     name="out",
   )

@@ -4,6 +4,7 @@ A parameter's shape, logical axes and initialiser are declared together; names,
 shardings and abstract trees all derive from that.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 
 class Projection(nn.Module):
-  """A linear map without bias over the last `contract` axes of its input.
+  """A linear map over the last `contract` axes of its input.
 
   Attributes:
     shape: input axes first, then output axes.
@@ -23,6 +24,7 @@ class Projection(nn.Module):
     dtype: of the computation.
     gain: variance of an output over that of an input.
     output_dtype: of the result; `dtype` where None.
+    bias: whether a vector is added.
   """
 
   shape: tuple[int, ...]
@@ -31,6 +33,7 @@ class Projection(nn.Module):
   dtype: Any
   gain: float = 1.0
   output_dtype: Any = None
+  bias: bool = False
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
@@ -51,48 +54,122 @@ class Projection(nn.Module):
       jnp.float32,
     )
     last = tuple(range(x.ndim - self.contract, x.ndim))
-    return jax.lax.dot_general(
+    out = jax.lax.dot_general(
       x.astype(self.dtype),
       kernel.astype(self.dtype),
       ((last, inputs), ((), ())),
       preferred_element_type=self.output_dtype,
     )
+    if not self.bias:
+      return out
+    bias = self.param(
+      "bias",
+      nn.with_logical_partitioning(
+        nn.initializers.zeros, self.axes[self.contract :]
+      ),
+      self.shape[self.contract :],
+      jnp.float32,
+    )
+    return out + jnp.broadcast_to(bias.astype(out.dtype), out.shape)
 
 
 class RMSNorm(nn.Module):
   """Root-mean-square normalisation with a scale, in float32.
 
   Zhang and Sennrich, 2019 (arXiv:1910.07467). T5's layer norm is this too.
+
+  Attributes:
+    epsilon: added to the mean square.
+    dtype: of the result.
+    offset: the factor is `scale + offset`; Gemma's scale starts at 0 with an
+      offset of 1.
+    axis: logical name of what is normed.
   """
 
   epsilon: float
   dtype: Any
+  offset: float = 0.0
+  axis: str = "width"
 
   @nn.compact
   def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
-    scale = self.param(
-      "scale",
-      nn.with_logical_partitioning(nn.initializers.ones, ("width",)),
-      (x.shape[-1],),
-      jnp.float32,
-    )
+    scale = _vector(self, "scale", 1.0 - self.offset, x.shape[-1])
     x = x.astype(jnp.float32)
     x = x * jax.lax.rsqrt(
       jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon
     )
-    return (x * scale.reshape((1,) * (x.ndim - 1) + (-1,))).astype(self.dtype)
+    return (x * _along(scale + self.offset, x)).astype(self.dtype)
 
 
-class GatedMLP(nn.Module):
-  """activation(x A) * (x B), then back to the width.
+class LayerNorm(nn.Module):
+  """Normalisation to mean 0 and variance 1, scale and bias, in float32.
+
+  Ba et al., 2016 (arXiv:1607.06450). Attributes are as in `RMSNorm`.
+  """
+
+  epsilon: float
+  dtype: Any
+  axis: str = "width"
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+    scale = _vector(self, "scale", 1.0, x.shape[-1])
+    bias = _vector(self, "bias", 0.0, x.shape[-1])
+    x = x.astype(jnp.float32)
+    x = x - jnp.mean(x, axis=-1, keepdims=True)
+    x = x * jax.lax.rsqrt(
+      jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon
+    )
+    return (x * _along(scale, x) + _along(bias, x)).astype(self.dtype)
+
+
+def _vector(module, name, start, width):
+  return module.param(
+    name,
+    nn.with_logical_partitioning(
+      nn.initializers.constant(start), (module.axis,)
+    ),
+    (width,),
+    jnp.float32,
+  )
+
+
+def _along(vector, x):
+  """A vector over the last axis of `x`."""
+  return vector.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+# What a config may name; `gelu` is exact, `gelu_tanh` its approximation.
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+  "gelu": functools.partial(jax.nn.gelu, approximate=False),
+  "gelu_tanh": jax.nn.gelu,
+  "relu": jax.nn.relu,
+  "silu": jax.nn.silu,
+}
+
+
+class MLP(nn.Module):
+  """activation(x A) * (x B), then back to the width; without B if not gated.
 
   Shazeer, 2020 (arXiv:2002.05202): SwiGLU with silu, GEGLU with gelu.
+
+  Attributes:
+    width: features of the residual stream.
+    mlp_width: features inside.
+    activation: a key of `ACTIVATIONS`.
+    dtype: of the computation.
+    gated: whether there is a B.
+    bias: whether the maps add a vector.
+    output_dtype: that the map back computes in; `dtype` where None.
   """
 
   width: int
   mlp_width: int
-  activation: Callable[[Array], Array]
+  activation: str
   dtype: Any
+  gated: bool = True
+  bias: bool = False
+  output_dtype: Any = None
 
   @nn.compact
   def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
@@ -102,16 +179,21 @@ class GatedMLP(nn.Module):
         axes=("width", "mlp"),
         contract=1,
         dtype=self.dtype,
+        bias=self.bias,
         name=name,
       )(x)
 
+    inside = ACTIVATIONS[self.activation](wide("gate" if self.gated else "up"))
+    if self.gated:
+      inside = inside * wide("up")
     return Projection(
       shape=(self.mlp_width, self.width),
       axes=("mlp", "width"),
       contract=1,
-      dtype=self.dtype,
+      dtype=self.output_dtype or self.dtype,
+      bias=self.bias,
       name="out",
-    )(self.activation(wide("gate")) * wide("up"))
+    )(inside)
 
 
 class Embedding(nn.Module):
@@ -145,7 +227,12 @@ class Embedding(nn.Module):
     )
 
 
-def stacked(block, count: int, *, scanned: int, shared: int):
+REMATS = ("none", "dots", "full")
+
+
+def stacked(
+  block, count: int, *, scanned: int, shared: int, remat: str = "none"
+):
   """`count` blocks run by one `lax.scan`, so depth does not cost compile time.
 
   Every parameter of the block gets a leading axis `layers`.
@@ -153,11 +240,24 @@ def stacked(block, count: int, *, scanned: int, shared: int):
   Args:
     block: a module class; called with the residual stream, then `scanned`
       arguments that have one entry per layer, then `shared` ones that all
-      layers see. Returns the new stream and what the layer hands back.
+      layers see, the last of which is `deterministic`. Returns the new stream
+      and what the layer hands back.
     count: how many layers.
     scanned: how many arguments are per layer.
     shared: how many are common.
+    remat: what the backward pass computes again instead of keeping: `none`,
+      all but the `dots` (matrix products without a batch axis), or `full`.
   """
+  if remat != "none":
+    policies = jax.checkpoint_policies
+    block = nn.remat(
+      block,
+      policy=policies.dots_with_no_batch_dims_saveable
+      if remat == "dots"
+      else policies.nothing_saveable,
+      prevent_cse=False,
+      static_argnums=(scanned + shared + 1,),
+    )
   return nn.scan(
     block,
     variable_axes={"params": 0},

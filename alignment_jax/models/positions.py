@@ -3,29 +3,71 @@
 import math
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 
+def frequencies(
+  width: int,
+  *,
+  theta: float,
+  factor: float = 1.0,
+  original_length: int = 0,
+  low: float = 1.0,
+  high: float = 4.0,
+) -> np.ndarray:
+  """Radians per position of each pair of features, theta^(-2 i / width).
+
+  Su et al., 2021 (arXiv:2104.09864). With a factor all are divided by it
+  (linear scaling), or, where an original length is given, as Llama 3.1 does:
+  waves longer than original_length / low are, those shorter than
+  original_length / high are not, and between the two it blends.
+
+  Args:
+    width: features that are rotated; even.
+    theta: base.
+    factor: by how much the context is stretched, >= 1.
+    original_length: of the context before stretching, in tokens; 0 for linear.
+    low: see above.
+    high: see above, > low.
+
+  Returns:
+    [width / 2] float32.
+  """
+  half = width // 2
+  turns = theta ** (-np.arange(half, dtype=np.float64) / half)
+  if original_length:
+    share = (original_length * turns / (2 * np.pi) - low) / (high - low)
+    share = np.clip(share, 0, 1)
+    turns = (1 - share) * turns / factor + share * turns
+  else:
+    turns = turns / factor
+  return turns.astype(np.float32)
+
+
 def rotate(
-  x: Float[Array, "B T H D"], positions: Int[Array, "B T"], *, theta: float
+  x: Float[Array, "B T H D"],
+  positions: Int[Array, "B T"],
+  frequencies: Float[Array, "F"] | Float[np.ndarray, "F"],
 ) -> Float[Array, "B T H D"]:
   """Rotary position embedding in half-split form.
 
-  Su et al., 2021 (arXiv:2104.09864). Feature i of the first half and feature i
-  of the second are rotated by position * theta^(-2 i / D).
+  Su et al., 2021 (arXiv:2104.09864). Feature i of the first F features and
+  feature i of the second F are rotated by position * frequencies[i]; features
+  after the first 2 F stay as they are.
   """
-  half = x.shape[-1] // 2
-  frequencies = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  count = frequencies.shape[0]
   angles = (
     positions.astype(jnp.float32)[:, :, None, None]
-    * frequencies[None, None, None]
+    * jnp.asarray(frequencies)[None, None, None]
   )
   cos, sin = jnp.cos(angles), jnp.sin(angles)
-  first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+  turned = x[..., : 2 * count].astype(jnp.float32)
+  first, second = turned[..., :count], turned[..., count:]
   rotated = jnp.concatenate(
     [first * cos - second * sin, second * cos + first * sin], axis=-1
-  )
-  return rotated.astype(x.dtype)
+  ).astype(x.dtype)
+  return jnp.concatenate([rotated, x[..., 2 * count :]], axis=-1)
 
 
 def relative_bucket(

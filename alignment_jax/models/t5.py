@@ -1,9 +1,8 @@
-"""The encoder-decoder family: T5 with gated MLPs (version 1.1)."""
+"""The encoder-decoder family: T5 1.0 and 1.1, FLAN, mT5 and UL2."""
 
 import dataclasses
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from alignment_jax.models import attention, base, layers, positions
@@ -24,8 +23,13 @@ class T5Settings:
     buckets: relative positions that are told apart.
     max_distance: positions further apart than this share a bucket.
     norm_epsilon: added to the mean square in a norm.
-    tied: whether the embedding is also the output layer; its logits are then
-      scaled by width^-1/2.
+    tied: whether the embedding is also the output layer.
+    scaled_logits: whether the state is scaled by width^-1/2 before it; in
+      version 1.0, which is also tied.
+    gated: gated MLPs, as in version 1.1, mT5 and UL2; False for 1.0.
+    activation: a key of `layers.ACTIVATIONS`.
+    architecture: whose checkpoints it reads and writes: `t5` or `mt5`.
+    remat: what the backward pass computes again; see `layers.stacked`.
     start_id: what the decoder reads before the first response token.
     dropout: share of features dropped where a key is given.
     dtype: of the computation; parameters are float32.
@@ -42,6 +46,11 @@ class T5Settings:
   max_distance: int = 128
   norm_epsilon: float = 1e-6
   tied: bool = False
+  scaled_logits: bool = False
+  gated: bool = True
+  activation: str = "gelu_tanh"
+  architecture: str = "t5"
+  remat: str = "none"
   start_id: int = 0
   dropout: float = 0.0
   dtype: str = "float32"
@@ -127,7 +136,7 @@ class T5(nn.Module):
     )
     self.encoder_bias = PositionBias(s, bidirectional=True)
     self.encoder = layers.stacked(
-      EncoderBlock, s.encoder_layers, scanned=0, shared=3
+      EncoderBlock, s.encoder_layers, scanned=0, shared=3, remat=s.remat
     )(s)
     self.encoder_norm = _norm(s)
     shape = (s.width, s.decoder_layers, s.heads, s.head_width)
@@ -136,7 +145,7 @@ class T5(nn.Module):
     self.cross_values = layers.Projection(shape, axes, 1, dtype)
     self.decoder_bias = PositionBias(s, bidirectional=False)
     self.decoder = layers.stacked(
-      DecoderBlock, s.decoder_layers, scanned=2, shared=4
+      DecoderBlock, s.decoder_layers, scanned=2, shared=4, remat=s.remat
     )(s)
     self.decoder_norm = _norm(s)
     if not s.tied:
@@ -200,8 +209,10 @@ class T5(nn.Module):
     return self.decoder_norm(x), base.Memory(keys, values, mask, positions)
 
   def unembed(self, hidden):
+    if self.settings.scaled_logits:
+      hidden = hidden * jnp.asarray(self.settings.width**-0.5, hidden.dtype)
     if self.settings.tied:
-      return self.embedding.logits(hidden) * self.settings.width**-0.5
+      return self.embedding.logits(hidden)
     return self.unembedding(hidden)
 
   def initialise(self, tokens):
@@ -235,7 +246,6 @@ def _attend_to_self(block, x, mask, prefix, bias, deterministic):
     width=s.width,
     scale=1.0,
     query_gain=1 / s.head_width,
-    rope_theta=None,
     dtype=jnp.dtype(s.dtype),
     name="attention",
   )(_norm(s, "attention_norm")(x), None, mask, prefix=prefix, bias=bias)
@@ -244,11 +254,15 @@ def _attend_to_self(block, x, mask, prefix, bias, deterministic):
 
 def _mlp(block, x, deterministic):
   s = block.settings
-  y = layers.GatedMLP(
+  # The way back stays in float32: its sums overflow float16 in large T5s.
+  y = layers.MLP(
     width=s.width,
     mlp_width=s.mlp_width,
-    activation=jax.nn.gelu,
+    activation=s.activation,
     dtype=jnp.dtype(s.dtype),
+    gated=s.gated,
+    output_dtype=jnp.float32,
     name="mlp",
   )(_norm(s, "mlp_norm")(x))
-  return x + nn.Dropout(s.dropout, deterministic=deterministic)(y)
+  y = nn.Dropout(s.dropout, deterministic=deterministic)(y)
+  return x + y.astype(x.dtype)

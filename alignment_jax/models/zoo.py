@@ -1,12 +1,37 @@
 """Named networks: a name and a few settings to a `Model`."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from alignment_jax import errors
 from alignment_jax.models import base
 from alignment_jax.models.decoder import DecoderSettings, decoder
 from alignment_jax.models.t5 import T5Settings, t5
+
+Settings = DecoderSettings | T5Settings
+
+
+def build(settings: Settings) -> base.Model:
+  """The model that settings describe."""
+  family = t5 if isinstance(settings, T5Settings) else decoder
+  return family(settings)
+
+
+def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+  """Settings with some fields replaced.
+
+  Raises:
+    UserError: no such field, or a value that it cannot have.
+  """
+  fields = {field.name for field in dataclasses.fields(settings)}
+  for name in changes:
+    if name not in fields:
+      raise errors.unknown("setting of the model", name, fields)
+  try:
+    return dataclasses.replace(settings, **changes)
+  except (TypeError, ValueError) as error:
+    raise errors.UserError(f"model with {dict(changes)}: {error}") from error
 
 
 def _decoder(**size) -> Callable[..., base.Model]:
@@ -41,6 +66,7 @@ MODELS: dict[str, Callable[..., base.Model]] = {
     head_width=32,
     mlp_width=320,
     tied=True,
+    scaled_logits=True,
   ),
 }
 

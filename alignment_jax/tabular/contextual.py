@@ -104,7 +104,8 @@ def gold_win_rate(
   """
   _check_policy(bandit, log_policy)
   own, other = bandit.gold[..., :, None], bandit.gold[..., None, :]
-  wins = 0.5 + jnp.sign(own - other) / 2
+  # Compared, not subtracted: a fused subtraction may give x - x another sign.
+  wins = jnp.where(own == other, 0.5, (own > other).astype(own.dtype))
   beaten = jnp.sum(wins * jnp.exp(bandit.log_reference)[..., None, :], axis=-1)
   return jnp.mean(bandits.expected(log_policy, beaten), axis=-1)
 

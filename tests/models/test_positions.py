@@ -15,13 +15,19 @@ def _vectors(count, width):
 def _rotated(vector, position):
   """One vector [1, 1, 1, D] as it stands at a position."""
   return np.asarray(
-    positions.rotate(vector, jnp.full((1, 1), position), theta=10_000.0)
+    positions.rotate(
+      vector,
+      jnp.full((1, 1), position),
+      positions.frequencies(vector.shape[-1], theta=10_000.0),
+    )
   ).ravel()
 
 
 def test_a_pair_of_features_turns_by_the_position():
   x = jnp.broadcast_to(jnp.array([1.0, 0.0]), (1, 3, 1, 2))
-  turned = positions.rotate(x, jnp.array([[0, 1, 5]]), theta=100.0)
+  turned = positions.rotate(
+    x, jnp.array([[0, 1, 5]]), positions.frequencies(2, theta=100.0)
+  )
   # theta^0 = 1: an angle of 0, 1 and 5 radians
   expected = [[np.cos(a), np.sin(a)] for a in (0, 1, 5)]
   np.testing.assert_allclose(turned[0, :, 0], expected, atol=1e-6)
@@ -30,7 +36,9 @@ def test_a_pair_of_features_turns_by_the_position():
 def test_later_features_turn_more_slowly():
   # D = 4: features 0 and 2 turn by 3, features 1 and 3 by 3 * 100^(-1/2).
   x = jnp.array([1.0, 1.0, 0.0, 0.0]).reshape(1, 1, 1, 4)
-  turned = positions.rotate(x, jnp.array([[3]]), theta=100.0)
+  turned = positions.rotate(
+    x, jnp.array([[3]]), positions.frequencies(4, theta=100.0)
+  )
   expected = [np.cos(3), np.cos(0.3), np.sin(3), np.sin(0.3)]
   np.testing.assert_allclose(turned.ravel(), expected, atol=1e-6)
 
@@ -54,7 +62,9 @@ def test_an_inner_product_does_depend_on_the_distance():
 
 def test_rotation_keeps_lengths_and_dtype():
   x = _vectors(5, 8).astype(jnp.bfloat16)
-  turned = positions.rotate(x, jnp.arange(5)[None], theta=10_000.0)
+  turned = positions.rotate(
+    x, jnp.arange(5)[None], positions.frequencies(8, theta=10_000.0)
+  )
   assert turned.dtype == jnp.bfloat16
   np.testing.assert_allclose(
     *(np.linalg.norm(np.asarray(a, np.float32), axis=-1) for a in (turned, x)),
