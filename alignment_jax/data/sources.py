@@ -74,6 +74,9 @@ class _View(Sequence):
     return len(self._source)
 
   def __getitem__(self, index):
+    # TFDS raises ValueError here, which would not end a `for` loop.
+    if not 0 <= index < len(self):
+      raise IndexError(f"{self._name} has no row {index}")
     where = f"{self._name} row {index}"
     row = builder.decoded(self._source[index])
     extra = {"domain": row["domain"]} if "domain" in row else {}

@@ -56,6 +56,13 @@ def test_what_is_read_is_what_the_view_makes(data_dir, kind):
       )
 
 
+def test_a_loop_over_the_rows_ends_after_the_last(data_dir):
+  source = open_source(
+    "human_ratings", "feedback", "test", data_dir=str(data_dir)
+  )
+  assert len(list(source)) == len(source) > 0
+
+
 def test_rows_are_in_an_order_of_their_own_and_always_the_same(
   data_dir, tmp_path_factory
 ):

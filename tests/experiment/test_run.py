@@ -100,6 +100,42 @@ def test_a_users_own_preferences_train_with_one_flag(finished):
   assert "the sun" in page or "about the" in page
 
 
+@pytest.fixture(scope="module")
+def feedback(tmp_path_factory):
+  """Twenty single responses with a reward."""
+  path = tmp_path_factory.mktemp("data") / "rated.jsonl"
+  with path.open("w") as file:
+    for index in range(20):
+      row = {
+        "prompt": f"Say number {index} about the {WORDS[index % 10]}",
+        "response": f"the {WORDS[index % 7]} is there",
+        "reward": index / 10,
+      }
+      file.write(json.dumps(row) + "\n")
+  return path
+
+
+@pytest.mark.parametrize("config", ["quickstart", "quickstart_t5", "dro_t5"])
+def test_every_config_trains_in_its_tiny_form(
+  tmp_path, preferences, feedback, config
+):
+  # dpo is `finished` above. No reward model can be had from single responses.
+  rated = config == "dro_t5"
+  more = ["--config.evaluation.prompts=0", "--config.training.steps=3"]
+  code, out, err = run(
+    "train",
+    *arguments(
+      tmp_path / "run", feedback if rated else preferences, config=config
+    ),
+    *more,
+  )
+  assert code == 0, err
+  name = "dro" if rated else "ipo"
+  lines = (tmp_path / "run" / name / "metrics.jsonl").read_text().splitlines()
+  assert json.loads(lines[-1])["step"] == 3
+  assert np.isfinite(json.loads(lines[-1])["loss"])
+
+
 def test_a_killed_run_ends_bit_for_bit_like_one_that_was_not(
   tmp_path, preferences, finished
 ):
