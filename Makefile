@@ -20,7 +20,7 @@ PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install install-dev quickstart reproduce benchmarks test test-core \
-  test-slow lint clean check-python
+  test-slow test-parity lint clean check-python
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -28,7 +28,7 @@ help:  ## list the targets
 	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV)" \
 	  "CONFIG=$(CONFIG) WORKDIR=$(WORKDIR)"
 
-install: $(INSTALLED)  ## the library with the extras data and viz, into a venv
+install: $(INSTALLED)  ## the library with the extras data, viz and hf
 
 install-dev: $(INSTALLED_DEV)  ## the same, with what tests and lint need
 
@@ -46,9 +46,9 @@ benchmarks: $(INSTALLED)  ## ratios against a baseline in the same run
 
 # Compiled programs are kept between runs: the second run of the tests is
 # about twice as fast. The tests describe a CPU with eight devices.
-test test-core test-slow: export JAX_PLATFORMS = cpu
-test test-core test-slow: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.cache/jax
-test test-core test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.2
+test test-core test-slow test-parity: export JAX_PLATFORMS = cpu
+test test-core test-slow test-parity: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.cache/jax
+test test-core test-slow test-parity: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.2
 
 test: $(INSTALLED_DEV)  ## every test that is neither slow nor on the network
 	$(VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)
@@ -59,6 +59,10 @@ test-core: $(INSTALLED_DEV)  ## imports, losses and array maths only
 
 test-slow: $(INSTALLED_DEV)  ## the rest: long tests, and real data fetched
 	$(VENV)/bin/python -m pytest -n 2 -m 'slow or network' $(PYTEST_ARGS)
+
+test-parity: $(INSTALLED_DEV)  ## the model zoo against transformers (Python 3.11)
+	@$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[data,viz,hf,dev,parity]'
+	$(VENV)/bin/python -m pytest -m parity $(PYTEST_ARGS) tests/models
 
 lint: $(INSTALLED_DEV)  ## ruff: rules and formatting
 	$(VENV)/bin/python -m ruff check .
@@ -91,10 +95,10 @@ $(INSTALLED): setup.py pyproject.toml $(wildcard $(CONSTRAINTS)) | check-python
 	fi
 	@echo "$(VENV): installing alignment-jax with $(CONSTRAINTS)"
 	@$(PIP_INSTALL) --upgrade pip
-	@$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[data,viz]'
+	@$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[data,viz,hf]'
 	@touch $@
 
 $(INSTALLED_DEV): $(INSTALLED)
 	@echo "$(VENV): adding what tests and lint need"
-	@$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[data,viz,dev]'
+	@$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[data,viz,hf,dev]'
 	@touch $@

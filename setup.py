@@ -64,6 +64,8 @@ EXTRAS = {
     "nbformat>=5.10",
     "ipykernel>=6.29",
   ],
+  # The oracle of the model zoo's parity tests; Python 3.11 alone has the pins.
+  "parity": ["torch>=2.13", "transformers>=5.23"],
   # The reference as HTML, from the docstrings: `pdoc -d google alignment_jax`.
   "docs": ["pdoc>=15"],
 }
