@@ -1,7 +1,8 @@
 """Texts to padded token arrays.
 
-A prompt is bos and its tokens, left-padded; a response is its tokens and eos,
-right-padded. Masks come from lengths, never from the value of an id.
+A prompt is its tokens, with bos or eos where the tokenizer wants them,
+left-padded; a response is its tokens and eos, right-padded. Masks come from
+lengths, never from the value of an id.
 """
 
 from collections.abc import Sequence
@@ -20,11 +21,15 @@ class Encoded(NamedTuple):
 
 
 def encode_prompt(tokenizer, text: str, *, length: int) -> Encoded:
-  """bos and the prompt; a long prompt keeps its tail, beside the response."""
+  """The prompt as its tokenizer dresses it, such as with bos before it.
+
+  A long prompt keeps its tail, beside the response.
+  """
   ids = tokenizer.encode(text)
-  room = length - 1
+  before, after = tokenizer.prompt_prefix, tokenizer.prompt_suffix
+  room = max(length - len(before) - len(after), 0)
   tail = ids[len(ids) - room :] if len(ids) > room else ids
-  return Encoded([tokenizer.bos_id, *tail], len(ids) > room)
+  return Encoded([*before, *tail, *after][:length], len(ids) > room)
 
 
 def encode_response(tokenizer, text: str, *, length: int) -> Encoded:

@@ -32,7 +32,8 @@ class Loader:
   Args:
     source: rows in the form of `rows.canonical`.
     kind: demonstration, preference or feedback.
-    tokenizer: has `encode`, `bos_id`, `eos_id` and `pad_id`.
+    tokenizer: has `encode`, `prompt_prefix`, `prompt_suffix`, `eos_id` and
+      `pad_id`.
     batch_size: rows of a batch.
     prompt_length: tokens of a prompt, bos included.
     response_length: tokens of a response, eos included.

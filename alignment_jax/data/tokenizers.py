@@ -25,6 +25,8 @@ class SentencePieceTokenizer:
     pad_id: fills batches; never in a text.
     bos_id: starts a prompt.
     eos_id: ends a response.
+    prompt_prefix: what stands before a prompt: bos.
+    prompt_suffix: what stands behind one: nothing.
     vocabulary_size: how many pieces there are.
 
   Raises:
@@ -50,6 +52,8 @@ class SentencePieceTokenizer:
           f"the tokenizer has no {name} piece; train one with"
           " SentencePieceTokenizer.train"
         )
+    self.prompt_prefix: list[int] = [self.bos_id]
+    self.prompt_suffix: list[int] = []
     self._special = {
       i
       for i in range(self.vocabulary_size)
@@ -130,7 +134,7 @@ class SentencePieceTokenizer:
       max_sentence_length=4 * _LONGEST_LINE,  # bytes
       minloglevel=2,
     )
-    _write_whole(pathlib.Path(path), model.getvalue())
+    write_whole(pathlib.Path(path), model.getvalue())
     return cls(model.getvalue())
 
   def encode(self, text: str) -> list[int]:
@@ -159,7 +163,7 @@ class SentencePieceTokenizer:
     )
 
 
-def _write_whole(path, content):
+def write_whole(path, content):
   """Writes a file that others see whole or not at all."""
   try:
     with tempfile.NamedTemporaryFile(

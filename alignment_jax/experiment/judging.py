@@ -227,7 +227,7 @@ def _likelihood(setup, params, when, numbers):
 def _reward_model(setup, numbers):
   """The trained judge, if the run has one, after a look at its accuracy."""
   path = setup.workdir / "reward_model"
-  if not (path / "final").is_dir():
+  if not (path / stages.FINAL).is_dir():
     return None
   params = stages.load(path, setup.model, setup.mesh)["reward"]
   algorithm = folder.read_json(path / folder.MODEL)["algorithm"]

@@ -120,8 +120,13 @@ def generate(
   model, tokenizer, about = stages.open_stage(path)
   params = stages.load_policy(path, model, mesh)
   unit = mesh.shape["data"]
+  # No wider than the longest of them; a prompt that is too long loses its head.
+  widest = max(
+    len(formatting.encode_prompt(tokenizer, prompt, length=2**20).ids)
+    for prompt in prompts
+  )
   rows = formatting.prompt_tokens(
-    tokenizer, prompts, length=about["prompt_length"]
+    tokenizer, prompts, length=min(about["prompt_length"], widest)
   )
   try:
     result = answers.answer(
@@ -181,14 +186,14 @@ def _network(chosen, root, text):
     model = models.make_model(name, **{**about["settings"], **given})
     if not path.exists():
       folder.copy(source / folder.TOKENIZER, path)
-    return data.SentencePieceTokenizer.load(path), model
+    return data.load_tokenizer(path), model
   if not path.exists():
     data.SentencePieceTokenizer.train(
       (f"{row['prompt']} {row['response']}" for row in _rows(text)),
       path,
       vocabulary_size=chosen.tokenizer.vocabulary_size,
     )
-  tokenizer = data.SentencePieceTokenizer.load(path)
+  tokenizer = data.load_tokenizer(path)
   model = models.make_model(
     name, vocabulary_size=tokenizer.vocabulary_size, **given
   )

@@ -18,6 +18,11 @@ from alignment_jax import (
 from alignment_jax.experiment import folder, settings
 from alignment_jax.training import checkpoint, loop, state, step
 
+# The parameters at the end of a stage; there only when it is finished.
+FINAL = "final"
+# Tokens that an imported policy reads of a prompt, unless told otherwise.
+PROMPT_LENGTH = 512
+
 _KINDS = {
   types.Demonstration: "demonstration",
   types.PreferencePair: "preference",
@@ -80,7 +85,7 @@ def run_stage(
   """
   name = stage.algorithm["name"]
   path = setup.workdir / name
-  if (path / "final").is_dir():
+  if (path / FINAL).is_dir():
     return path
   algorithm = settings.make_algorithm(setup.model, stage.algorithm)
   training = stage.training
@@ -133,7 +138,7 @@ def run_stage(
   )
   folder.copy(setup.workdir / folder.TOKENIZER, path / folder.TOKENIZER)
   # Last: its presence says that the stage is finished.
-  checkpoint.save_tree(path / "final", final.trainable)
+  checkpoint.save_tree(path / FINAL, final.trainable)
   return path
 
 
@@ -147,7 +152,7 @@ def load(
     lambda key: method.init(key, model.init(key))[0], jax.random.key(0)
   )
   return checkpoint.restore_tree(
-    path / "final",
+    path / FINAL,
     checkpoint.target_of(
       abstract, parallel.shardings(mesh, abstract, model.axes)
     ),
@@ -173,5 +178,5 @@ def open_stage(path: pathlib.Path) -> tuple[models.Model, Any, dict[str, Any]]:
   """The model, tokenizer and description of a finished stage's folder."""
   about = folder.read_json(path / folder.MODEL)
   model = models.make_model(about["name"], **about["settings"])
-  tokenizer = data.SentencePieceTokenizer.load(path / folder.TOKENIZER)
+  tokenizer = data.load_tokenizer(path / folder.TOKENIZER)
   return model, tokenizer, about

@@ -18,6 +18,11 @@ def build(settings: Settings) -> base.Model:
   return family(settings)
 
 
+def family_of(settings: Settings) -> str:
+  """The key of `MODELS` that takes every field of these settings."""
+  return "t5" if isinstance(settings, T5Settings) else "decoder"
+
+
 def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
   """Settings with some fields replaced.
 
@@ -42,22 +47,28 @@ def _t5(**size) -> Callable[..., base.Model]:
   return lambda **settings: t5(T5Settings(**{**size, **settings}))
 
 
+_TINY_DECODER = _decoder(
+  width=32, layers=2, heads=4, kv_heads=2, head_width=8, mlp_width=64
+)
+_TINY_T5 = _t5(
+  width=32,
+  encoder_layers=2,
+  decoder_layers=2,
+  heads=4,
+  head_width=8,
+  mlp_width=64,
+)
+
 # `tiny` is for tests; `mini` learns short English texts on a laptop in minutes.
+# An imported model, which brings every field with it, is a `decoder` or a `t5`.
 MODELS: dict[str, Callable[..., base.Model]] = {
-  "decoder_tiny": _decoder(
-    width=32, layers=2, heads=4, kv_heads=2, head_width=8, mlp_width=64
-  ),
+  "decoder": _TINY_DECODER,
+  "decoder_tiny": _TINY_DECODER,
   "decoder_mini": _decoder(
     width=128, layers=4, heads=4, kv_heads=4, head_width=32, mlp_width=384
   ),
-  "t5_tiny": _t5(
-    width=32,
-    encoder_layers=2,
-    decoder_layers=2,
-    heads=4,
-    head_width=8,
-    mlp_width=64,
-  ),
+  "t5": _TINY_T5,
+  "t5_tiny": _TINY_T5,
   "t5_mini": _t5(
     width=128,
     encoder_layers=2,

@@ -12,6 +12,7 @@ class Letters:
   """a is 3, b is 4, ..."""
 
   pad_id, bos_id, eos_id = PAD, BOS, EOS
+  prompt_prefix, prompt_suffix = [BOS], []
 
   def encode(self, text):
     return [ord(letter) - ord("a") + 3 for letter in text]

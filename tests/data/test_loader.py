@@ -14,6 +14,7 @@ class Letters:
   """a is 3, b is 4, ...; pad and eos are the same id."""
 
   pad_id, bos_id, eos_id = 2, 1, 2
+  prompt_prefix, prompt_suffix = [1], []
 
   def encode(self, text):
     return [ord(letter) - ord("a") + 3 for letter in text]

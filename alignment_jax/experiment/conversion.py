@@ -1,0 +1,101 @@
+"""From a folder of the Hugging Face hub to a stage of ours, and back."""
+
+import dataclasses
+import pathlib
+
+from alignment_jax import data, errors, models, parallel
+from alignment_jax.experiment import folder, stages
+from alignment_jax.models import huggingface
+from alignment_jax.training import checkpoint
+
+
+def convert(
+  source: str,
+  target: str,
+  *,
+  dtype: str = "float32",
+  max_shard_bytes: int = 5 * 2**30,
+) -> str:
+  """Reads whichever of the two kinds `source` is and writes the other.
+
+  A stage that was made from the hub can be the start of a run
+  (`--config.init_from`, with `--config.model.name` as printed).
+
+  Args:
+    source: a folder with `config.json` and safetensors, or a finished stage.
+    target: a new folder.
+    dtype: of the weights in a folder for the hub.
+    max_shard_bytes: of each of its files.
+
+  Returns:
+    What was written, in one line.
+
+  Raises:
+    UserError: `source` is neither, or is damaged; `target` is there already.
+  """
+  here, there = pathlib.Path(source), pathlib.Path(target)
+  if there.exists() and any(there.iterdir()):
+    raise errors.UserError(f"{there} is not empty; name a new folder")
+  if (here / folder.MODEL).is_file():
+    return _to_hub(here, there, dtype, max_shard_bytes)
+  if (here / huggingface.CONFIG).is_file():
+    return _from_hub(here, there)
+  raise errors.UserError(
+    f"{here} holds neither {huggingface.CONFIG}, as a folder of the Hugging"
+    f" Face hub does, nor {folder.MODEL}, as a finished stage does"
+  )
+
+
+def _from_hub(here, there):
+  tokenizer = data.HubTokenizer.from_folder(here)
+  mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
+  model, params = huggingface.load(
+    here, place=lambda tree, axes: parallel.shardings(mesh, tree, axes)
+  )
+  settings = model.settings
+  if tokenizer.vocabulary_size > settings.vocabulary_size:
+    raise errors.UserError(
+      f"the tokenizer in {here} has ids up to {tokenizer.vocabulary_size - 1},"
+      f" but the model's vocabulary has {settings.vocabulary_size} rows"
+    )
+  name = models.family_of(settings)
+  there.mkdir(parents=True, exist_ok=True)
+  tokenizer.save(there / folder.TOKENIZER)
+  folder.write_json(
+    there / folder.MODEL,
+    {
+      "name": name,
+      "settings": dataclasses.asdict(settings),
+      "algorithm": {"name": "sft"},
+      "prompt_length": stages.PROMPT_LENGTH,
+      "response_length": stages.PROMPT_LENGTH,
+    },
+  )
+  checkpoint.save_tree(there / stages.FINAL, {"policy": params})
+  return f"{there}: a stage of config.model.name '{name}'"
+
+
+def _to_hub(here, there, dtype, max_shard_bytes):
+  model, tokenizer, _ = stages.open_stage(here)
+  mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
+  params = stages.load_policy(here, model, mesh)
+  huggingface.save(
+    there,
+    model.settings,
+    params,
+    dtype=dtype,
+    max_shard_bytes=max_shard_bytes,
+    config={
+      "eos_token_id": tokenizer.eos_id,
+      "pad_token_id": tokenizer.pad_id,
+      "bos_token_id": (tokenizer.prompt_prefix or [None])[0],
+    },
+  )
+  if isinstance(tokenizer, data.HubTokenizer):
+    tokenizer.save_to_folder(there)
+  else:
+    # SentencePiece models have two names there.
+    t5 = models.family_of(model.settings) == "t5"
+    name = "spiece.model" if t5 else "tokenizer.model"
+    folder.copy(here / folder.TOKENIZER, there / name)
+  return f"{there}: {model.settings.architecture}, {dtype}"
