@@ -43,6 +43,7 @@ reproduce: $(INSTALLED)  ## published illustrations again: docs/reproductions.md
 benchmarks: $(INSTALLED)  ## ratios against a baseline in the same run
 	$(VENV)/bin/python benchmarks/losses.py
 	$(VENV)/bin/python benchmarks/nash_md.py
+	$(VENV)/bin/python benchmarks/models.py
 
 # Compiled programs are kept between runs: the second run of the tests is
 # about twice as fast. The tests describe a CPU with eight devices.

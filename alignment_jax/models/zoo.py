@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from alignment_jax import errors
-from alignment_jax.models import base
+from alignment_jax.models import base, sizes
 from alignment_jax.models.decoder import DecoderSettings, decoder
 from alignment_jax.models.t5 import T5Settings, t5
 
@@ -47,6 +47,10 @@ def _t5(**size) -> Callable[..., base.Model]:
   return lambda **settings: t5(T5Settings(**{**size, **settings}))
 
 
+def _published(settings: Settings) -> Callable[..., base.Model]:
+  return lambda **changes: build(dataclasses.replace(settings, **changes))
+
+
 _TINY_DECODER = _decoder(
   width=32, layers=2, heads=4, kv_heads=2, head_width=8, mlp_width=64
 )
@@ -79,6 +83,7 @@ MODELS: dict[str, Callable[..., base.Model]] = {
     tied=True,
     scaled_logits=True,
   ),
+  **{name: _published(settings) for name, settings in sizes.SIZES.items()},
 }
 
 
@@ -87,7 +92,7 @@ def make_model(name: str, *, vocabulary_size: int, **settings) -> base.Model:
 
   Args:
     name: a key of `MODELS`.
-    vocabulary_size: rows of the embedding.
+    vocabulary_size: rows of the embedding; a published size has its own.
     **settings: fields of the family's settings that replace the named size's.
 
   Raises:
@@ -95,7 +100,7 @@ def make_model(name: str, *, vocabulary_size: int, **settings) -> base.Model:
   """
   if name not in MODELS:
     raise errors.unknown("model", name, MODELS)
-  family = T5Settings if name.startswith("t5") else DecoderSettings
+  family = T5Settings if "t5" in name else DecoderSettings
   fields = {field.name for field in dataclasses.fields(family)}
   for setting in settings:
     if setting not in fields:
