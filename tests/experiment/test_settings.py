@@ -36,7 +36,7 @@ def changed(path, value):
   ("path", "value", "message"),
   [
     ("algorithm.name", "ip0", "no algorithm 'ip0'; available: dpo, dro, ipo"),
-    ("model.name", "gpt9", "no model 'gpt9'; available: decoder_mini"),
+    ("model.name", "gpt9", "no model 'gpt9'; available: decoder, decoder_mini"),
     ("optimizer.name", "adamx", "no optimizer 'adamx'; available: adafactor"),
     ("optimizer.schedule", "wavy", "no schedule 'wavy'; available: constant"),
     ("evaluation.judge", "me", "no judge 'me'; available: vader"),

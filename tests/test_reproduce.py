@@ -1,0 +1,54 @@
+"""The reproductions run, and what their sources are certain of holds."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "reproduce"
+QUICK = ("soft_q_tree", "preference_games", "exploitability_sweep")
+NAMES = sorted(
+  path.stem for path in FOLDER.glob("*.py") if path.stem not in ("all", "page")
+)
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+    for name in NAMES
+  ],
+)
+def test_what_a_certain_source_says_holds(name):
+  # In a process of its own, as users run it; no figure is written.
+  code = (
+    f"import {name}, page\n"
+    f"result = {name}.reproduce()\n"
+    "print(page.table(result))\n"
+    "assert result.rows and result.figures and result.remarks\n"
+    "assert not page.failed(result), page.failed(result)\n"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    cwd=FOLDER,
+    env={**os.environ, "JAX_PLATFORMS": "cpu", "MPLBACKEND": "Agg"},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stdout + done.stderr
+  assert "holds" in done.stdout
+
+
+def test_the_page_shows_every_reproduction():
+  page = (FOLDER.parents[1] / "docs" / "reproductions.md").read_text()
+  figures = FOLDER.parents[1] / "docs" / "figures"
+  shown = {
+    line.split("figures/")[1].rstrip(")")
+    for line in page.splitlines()
+    if line.startswith("![")
+  }
+  assert shown == {path.name for path in figures.glob("*.png")}
+  assert page.count("\n## ") == len(NAMES)
