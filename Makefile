@@ -19,7 +19,7 @@ PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev quickstart reproduce benchmarks test test-core \
+.PHONY: help install install-dev quickstart smollm2 reproduce benchmarks test test-core \
   test-slow test-parity lint clean check-python
 
 help:  ## list the targets
@@ -35,6 +35,9 @@ install-dev: $(INSTALLED_DEV)  ## the same, with what tests and lint need
 quickstart: $(INSTALLED)  ## data, SFT, reward model, IPO, evaluation, report
 	$(VENV)/bin/python experiments/train.py --config=$(CONFIG) \
 	  --workdir=$(WORKDIR)
+
+smollm2: $(INSTALLED)  ## a real pretrained model, fetched and asked (93 MB)
+	$(VENV)/bin/python experiments/smollm2.py
 
 reproduce: export JAX_PLATFORMS = cpu
 reproduce: $(INSTALLED)  ## published illustrations again: docs/reproductions.md

@@ -45,6 +45,7 @@ EXTRAS = {
     "tokenizers>=0.22",
     "safetensors>=0.5",
     "jinja2>=3.1",
+    "gguf>=0.18",
   ],
   # Logs, pictures and tables.
   "viz": [

@@ -17,6 +17,9 @@ TOP_K = flags.DEFINE_integer("top_k", 0, "Sample among so many; 0: all.")
 TOP_P = flags.DEFINE_float(
   "top_p", 1.0, "Sample among the most likely tokens of this probability."
 )
+CHAT = flags.DEFINE_bool(
+  "chat", False, "Put each prompt into the model's chat template."
+)
 SEED = flags.DEFINE_integer("seed", 0, "Of sampling.")
 flags.mark_flags_as_required(["stage", "prompt"])
 
@@ -29,6 +32,7 @@ def main() -> None:
     PROMPT.value,
     seed=SEED.value,
     max_tokens=MAX_TOKENS.value,
+    chat=CHAT.value,
     temperature=TEMPERATURE.value,
     top_k=TOP_K.value,
     top_p=TOP_P.value,

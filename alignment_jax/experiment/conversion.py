@@ -5,7 +5,7 @@ import pathlib
 
 from alignment_jax import data, errors, models, parallel
 from alignment_jax.experiment import folder, stages
-from alignment_jax.models import huggingface
+from alignment_jax.models import gguf_file, huggingface
 from alignment_jax.training import checkpoint
 
 
@@ -22,7 +22,8 @@ def convert(
   (`--config.init_from`, with `--config.model.name` as printed).
 
   Args:
-    source: a folder with `config.json` and safetensors, or a finished stage.
+    source: a folder with `config.json` and safetensors, a .gguf file of the
+      Llama family, or a finished stage.
     target: a new folder.
     dtype: of the weights in a folder for the hub.
     max_shard_bytes: of each of its files.
@@ -38,18 +39,23 @@ def convert(
     raise errors.UserError(f"{there} is not empty; name a new folder")
   if (here / folder.MODEL).is_file():
     return _to_hub(here, there, dtype, max_shard_bytes)
+  if here.suffix == ".gguf":
+    file = gguf_file.GGUFFile(here)
+    tokenizer = data.HubTokenizer.from_gguf(file.metadata)
+    return _from_hub(here, there, tokenizer, gguf_file.load)
   if (here / huggingface.CONFIG).is_file():
-    return _from_hub(here, there)
+    tokenizer = data.HubTokenizer.from_folder(here)
+    return _from_hub(here, there, tokenizer, huggingface.load)
   raise errors.UserError(
     f"{here} holds neither {huggingface.CONFIG}, as a folder of the Hugging"
-    f" Face hub does, nor {folder.MODEL}, as a finished stage does"
+    f" Face hub does, nor {folder.MODEL}, as a finished stage does, and is no"
+    " .gguf file"
   )
 
 
-def _from_hub(here, there):
-  tokenizer = data.HubTokenizer.from_folder(here)
+def _from_hub(here, there, tokenizer, load):
   mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
-  model, params = huggingface.load(
+  model, params = load(
     here, place=lambda tree, axes: parallel.shardings(mesh, tree, axes)
   )
   settings = model.settings

@@ -104,9 +104,12 @@ def generate(
   seed: int,
   max_tokens: int,
   batch_size: int = 32,
+  chat: bool = False,
   **sampler,
 ) -> Iterator[str]:
   """Answers of the policy in a finished stage's folder, one per prompt.
+
+  With `chat` each prompt is what a user says, in the model's chat template.
 
   Raises:
     UserError: the folder holds no policy, a prompt is empty, or a setting of
@@ -120,13 +123,21 @@ def generate(
   model, tokenizer, about = stages.open_stage(path)
   params = stages.load_policy(path, model, mesh)
   unit = mesh.shape["data"]
+  asked = prompts
+  if chat:
+    if not isinstance(tokenizer, data.HubTokenizer):
+      raise errors.UserError(f"the tokenizer in {path} has no chat template")
+    asked = [
+      tokenizer.chat([{"role": "user", "content": prompt}])
+      for prompt in prompts
+    ]
   # No wider than the longest of them; a prompt that is too long loses its head.
   widest = max(
     len(formatting.encode_prompt(tokenizer, prompt, length=2**20).ids)
-    for prompt in prompts
+    for prompt in asked
   )
   rows = formatting.prompt_tokens(
-    tokenizer, prompts, length=min(about["prompt_length"], widest)
+    tokenizer, asked, length=min(about["prompt_length"], widest)
   )
   try:
     result = answers.answer(

@@ -17,10 +17,15 @@ import numpy as np
 from alignment_jax import errors
 from alignment_jax.models import base, zoo
 from alignment_jax.models.architectures import ARCHITECTURES, Tensor
+from alignment_jax.models.stored import (
+  INDEX,
+  WEIGHTS,
+  SafetensorsFolder,
+  Stored,
+  read_json,
+)
 
 CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 DTYPES = {
   "float32": np.float32,
   "bfloat16": ml_dtypes.bfloat16,
@@ -41,22 +46,37 @@ def read_settings(folder: pathlib.Path, **changes) -> zoo.Settings:
   Raises:
     UserError: no readable config, or one that this library cannot follow.
   """
-  config = _read_json(folder / CONFIG)
+  return settings_of(read_json(folder / CONFIG), folder / CONFIG, changes)
+
+
+def settings_of(
+  config: Mapping[str, Any],
+  where: pathlib.Path,
+  changes: Mapping[str, Any],
+) -> zoo.Settings:
+  """The settings that a `config.json` describes.
+
+  Args:
+    config: its content.
+    where: it comes from, for errors.
+    changes: fields of the settings to replace.
+
+  Raises:
+    UserError: this library cannot follow it.
+  """
   if isinstance(config.get("text_config"), dict):
     config = {**config["text_config"]}
   kind = config.get("model_type")
   if kind not in ARCHITECTURES:
-    raise errors.unknown(
-      f"model_type in {folder / CONFIG}", kind, ARCHITECTURES
-    )
+    raise errors.unknown(f"model_type in {where}", kind, ARCHITECTURES)
   try:
     settings = ARCHITECTURES[kind].settings(config)
   except KeyError as error:
     raise errors.UserError(
-      f"{folder / CONFIG} lacks the field {error}, which {kind} needs"
+      f"{where} lacks the field {error}, which {kind} needs"
     ) from error
   except (TypeError, ValueError) as error:
-    raise errors.UserError(f"{folder / CONFIG}: {error}") from error
+    raise errors.UserError(f"{where}: {error}") from error
   return zoo.changed(settings, changes)
 
 
@@ -77,8 +97,19 @@ def load(
   """
   settings = read_settings(folder, **changes)
   architecture = ARCHITECTURES[settings.architecture]
-  stored = _Stored(folder, architecture.prefix)
+  stored = SafetensorsFolder(folder, architecture.prefix)
   settings = architecture.as_stored(settings, stored.names())
+  return assemble(settings, stored, place)
+
+
+def assemble(
+  settings: zoo.Settings, stored: Stored, place: Place | None
+) -> tuple[base.Model, base.Params]:
+  """The model of these settings with stored tensors as its parameters.
+
+  Raises:
+    UserError: a tensor is missing, not expected, or of another shape.
+  """
   model = zoo.build(settings)
   abstract = jax.eval_shape(model.init, jax.random.key(0))
   sources, layer_axes = _sources(settings, abstract, model.axes)
@@ -169,62 +200,6 @@ def save(
       "dtype": dtype,
     },
   )
-
-
-class _Stored:
-  """The tensors of a folder, by name; opened when first read.
-
-  A checkpoint of the bare network leaves the prefix out of every name; here
-  names always have it.
-  """
-
-  def __init__(self, folder, prefix):
-    self.folder = folder
-    if (folder / INDEX).is_file():
-      files = dict(_read_json(folder / INDEX)["weight_map"])
-    elif (folder / WEIGHTS).is_file():
-      files = dict.fromkeys(self._open(WEIGHTS).keys(), WEIGHTS)
-    else:
-      pickled = sorted(path.name for path in folder.glob("*.bin"))
-      raise errors.UserError(
-        f"{folder} holds neither {WEIGHTS} nor {INDEX}"
-        + (f", only {pickled[0]}, a pickle" if pickled else "")
-        + "; save the model as safetensors first"
-      )
-    bare = not any(name.startswith(prefix) for name in files)
-    self._places = {
-      prefix * bare + name: (file, name) for name, file in files.items()
-    }
-
-  def names(self) -> set[str]:
-    return set(self._places)
-
-  def read(self, name: str) -> np.ndarray:
-    file, stored_name = self._places[name]
-    try:
-      return self._open(file).get_tensor(stored_name)
-    except errors.UserError:
-      raise
-    except Exception as error:
-      raise errors.UserError(
-        f"{self.folder / file}: cannot read '{stored_name}': {error}"
-      ) from error
-
-  @functools.lru_cache(maxsize=64)  # noqa: B019 - one object per load
-  def _open(self, file):
-    import safetensors
-
-    path = self.folder / file
-    try:
-      return safetensors.safe_open(path, framework="numpy")
-    except FileNotFoundError as error:
-      raise errors.UserError(
-        f"{path} is missing, but {INDEX} names it"
-      ) from error
-    except Exception as error:
-      raise errors.UserError(
-        f"{path} is not a whole safetensors file: {error}; fetch it again"
-      ) from error
 
 
 def _sources(settings, abstract, axes):
@@ -370,18 +345,6 @@ def _layer_of(leaf, axis, layer):
 
 def _name(path):
   return "/".join(str(entry.key) for entry in path)
-
-
-def _read_json(path):
-  try:
-    return json.loads(path.read_text("utf-8"))
-  except FileNotFoundError as error:
-    raise errors.UserError(
-      f"no {path.name} in {path.parent}; give a folder in the format of the"
-      " Hugging Face hub"
-    ) from error
-  except (OSError, ValueError) as error:
-    raise errors.UserError(f"cannot read {path}: {error}") from error
 
 
 def _write_json(path, values):

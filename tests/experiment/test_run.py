@@ -196,7 +196,10 @@ def test_another_config_in_the_same_workdir_names_the_field(
   ("flag", "message"),
   [
     ("--config.algorithm.name=ip0", "no algorithm 'ip0'; available: dpo"),
-    ("--config.model.name=gpt9", "no model 'gpt9'; available: decoder_mini"),
+    (
+      "--config.model.name=gpt9",
+      "no model 'gpt9'; available: decoder, decoder_mini",
+    ),
     ("--config.data.source=nothing.jsonl", "nothing.jsonl"),
     ("--config.data.source=nothing.csv", "no data source 'nothing.csv'"),
     ("--config.mesh.fsdp=3", "does not fit 1 device"),

@@ -1,0 +1,99 @@
+"""Tensors on disk, by the names that the Hugging Face hub gives them."""
+
+import functools
+import json
+import pathlib
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from alignment_jax import errors
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+@runtime_checkable
+class Stored(Protocol):
+  """Tensors by the names that the hub gives them."""
+
+  folder: pathlib.Path
+
+  def names(self) -> set[str]:
+    """All names."""
+
+  def read(self, name: str) -> np.ndarray:
+    """One tensor."""
+
+
+class SafetensorsFolder:
+  """The tensors of a folder, by name; opened when first read.
+
+  A checkpoint of the bare network leaves the prefix out of every name; here
+  names always have it.
+  """
+
+  def __init__(self, folder, prefix):
+    self.folder = folder
+    if (folder / INDEX).is_file():
+      files = dict(read_json(folder / INDEX)["weight_map"])
+    elif (folder / WEIGHTS).is_file():
+      files = dict.fromkeys(self._open(WEIGHTS).keys(), WEIGHTS)
+    else:
+      pickled = sorted(path.name for path in folder.glob("*.bin"))
+      raise errors.UserError(
+        f"{folder} holds neither {WEIGHTS} nor {INDEX}"
+        + (f", only {pickled[0]}, a pickle" if pickled else "")
+        + "; save the model as safetensors first"
+      )
+    bare = not any(name.startswith(prefix) for name in files)
+    self._places = {
+      prefix * bare + name: (file, name) for name, file in files.items()
+    }
+
+  def names(self) -> set[str]:
+    return set(self._places)
+
+  def read(self, name: str) -> np.ndarray:
+    file, stored_name = self._places[name]
+    try:
+      return self._open(file).get_tensor(stored_name)
+    except errors.UserError:
+      raise
+    except Exception as error:
+      raise errors.UserError(
+        f"{self.folder / file}: cannot read '{stored_name}': {error}"
+      ) from error
+
+  @functools.lru_cache(maxsize=64)  # noqa: B019 - one object per load
+  def _open(self, file):
+    import safetensors
+
+    path = self.folder / file
+    try:
+      return safetensors.safe_open(path, framework="numpy")
+    except FileNotFoundError as error:
+      raise errors.UserError(
+        f"{path} is missing, but {INDEX} names it"
+      ) from error
+    except Exception as error:
+      raise errors.UserError(
+        f"{path} is not a whole safetensors file: {error}; fetch it again"
+      ) from error
+
+
+def read_json(path: pathlib.Path) -> Any:
+  """The content of a JSON file.
+
+  Raises:
+    UserError: it is missing or damaged.
+  """
+  try:
+    return json.loads(path.read_text("utf-8"))
+  except FileNotFoundError as error:
+    raise errors.UserError(
+      f"no {path.name} in {path.parent}; give a folder in the format of the"
+      " Hugging Face hub"
+    ) from error
+  except (OSError, ValueError) as error:
+    raise errors.UserError(f"cannot read {path}: {error}") from error
