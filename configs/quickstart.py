@@ -38,7 +38,7 @@ def get_config(size: str = "") -> config_dict.ConfigDict:
       warmup=20,
     ),
     **stage(
-      dict(name="ipo", tau=0.065, aggregation="sum"),
+      dict(name="ipo", tau=0.058, aggregation="sum"),
       learning_rate=1e-3,
       steps=300,
       batch_size=32,
