@@ -62,6 +62,9 @@ def right_padded(
 
 
 def prompt_tokens(tokenizer, prompts: Sequence[str], *, length: int) -> Tokens:
-  """Prompts as a user types them, ready for a model."""
+  """Prompts as a user types them, ready for a model.
+
+  As wide as the longest of them, and at most `length`.
+  """
   rows = [encode_prompt(tokenizer, text, length=length).ids for text in prompts]
-  return left_padded(rows, length, tokenizer.pad_id)
+  return left_padded(rows, max(map(len, rows)), tokenizer.pad_id)

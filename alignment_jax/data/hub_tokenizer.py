@@ -83,8 +83,7 @@ class HubTokenizer:
     ids = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
 
     def special(name):
-      token = config.get(f"{name}_token")
-      token = token.get("content") if isinstance(token, dict) else token
+      token = _content(config.get(f"{name}_token"))
       if token in ids:
         return ids[token]
       found = model.get(f"{name}_token_id")
@@ -194,7 +193,7 @@ class HubTokenizer:
     )
     environment.globals["raise_exception"] = refuse
     special = {
-      name: value.get("content") if isinstance(value, dict) else value
+      name: _content(value)
       for name, value in self.described["config"].items()
       if name in ("bos_token", "eos_token", "pad_token")
     }
@@ -253,6 +252,11 @@ def load_tokenizer(
   if described:
     return HubTokenizer(_read(path))
   return tokenizers.SentencePieceTokenizer.load(path)
+
+
+def _content(token):
+  """A special token as text; it is written plainly or with its settings."""
+  return token.get("content") if isinstance(token, dict) else token
 
 
 def _read(path):

@@ -1,7 +1,9 @@
 """From a folder of the Hugging Face hub to a stage of ours, and back."""
 
 import dataclasses
+import os
 import pathlib
+import shutil
 
 from alignment_jax import data, errors, models, parallel
 from alignment_jax.experiment import folder, stages
@@ -37,6 +39,18 @@ def convert(
   here, there = pathlib.Path(source), pathlib.Path(target)
   if there.exists() and any(there.iterdir()):
     raise errors.UserError(f"{there} is not empty; name a new folder")
+  # What dies on the way leaves nothing that looks like a folder of models.
+  part = there.with_name(there.name + ".part")
+  shutil.rmtree(part, ignore_errors=True)
+  try:
+    about = _write(here, part, dtype, max_shard_bytes)
+    os.replace(part, there)
+  finally:
+    shutil.rmtree(part, ignore_errors=True)
+  return f"{there}: {about}"
+
+
+def _write(here, there, dtype, max_shard_bytes):
   if (here / folder.MODEL).is_file():
     return _to_hub(here, there, dtype, max_shard_bytes)
   if here.suffix == ".gguf":
@@ -78,7 +92,7 @@ def _from_hub(here, there, tokenizer, load):
     },
   )
   checkpoint.save_tree(there / stages.FINAL, {"policy": params})
-  return f"{there}: a stage of config.model.name '{name}'"
+  return f"a stage of config.model.name '{name}'"
 
 
 def _to_hub(here, there, dtype, max_shard_bytes):
@@ -104,4 +118,4 @@ def _to_hub(here, there, dtype, max_shard_bytes):
     t5 = models.family_of(model.settings) == "t5"
     name = "spiece.model" if t5 else "tokenizer.model"
     folder.copy(here / folder.TOKENIZER, there / name)
-  return f"{there}: {model.settings.architecture}, {dtype}"
+  return f"{model.settings.architecture}, {dtype}"

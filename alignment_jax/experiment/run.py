@@ -131,13 +131,8 @@ def generate(
       tokenizer.chat([{"role": "user", "content": prompt}])
       for prompt in prompts
     ]
-  # No wider than the longest of them; a prompt that is too long loses its head.
-  widest = max(
-    len(formatting.encode_prompt(tokenizer, prompt, length=2**20).ids)
-    for prompt in asked
-  )
   rows = formatting.prompt_tokens(
-    tokenizer, asked, length=min(about["prompt_length"], widest)
+    tokenizer, asked, length=about["prompt_length"]
   )
   try:
     result = answers.answer(

@@ -36,14 +36,17 @@ def aot_loss(
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or beta <= 0.
   """
-  ratios.of_pair(
-    policy_chosen, policy_rejected, reference_chosen, reference_rejected
+  policy_chosen, policy_rejected, reference_chosen, reference_rejected = (
+    guards.same_shape_floats(
+      policy_chosen=policy_chosen,
+      policy_rejected=policy_rejected,
+      reference_chosen=reference_chosen,
+      reference_rejected=reference_rejected,
+    )
   )
   return _ranked(
-    *guards.same_shape_floats(
-      policy=policy_chosen - policy_rejected,
-      reference=jax.lax.stop_gradient(reference_chosen - reference_rejected),
-    ),
+    policy_chosen - policy_rejected,
+    jax.lax.stop_gradient(reference_chosen - reference_rejected),
     beta=beta,
   )
 

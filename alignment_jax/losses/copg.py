@@ -101,18 +101,14 @@ def copg_group_loss(
     rewards=rewards,
   )
   guards.positive(beta=beta)
-  count = rewards.shape[-1] if rewards.ndim else 1
-  if count < 2:
-    raise ValueError(
-      f"rewards need K >= 2 responses in their last axis, got {rewards.shape}"
-    )
+  guards.groups(rewards=rewards)
   log_ratios = ratios.of_response(policy_logprobs, reference_logprobs)
 
   def differences(x):
     return jnp.expand_dims(x, -1) - jnp.expand_dims(x, -2)
 
   both_ways = _contrast(differences(log_ratios), differences(rewards), beta)
-  return jnp.sum(both_ways, axis=(-1, -2)) / (2 * (count - 1))
+  return jnp.sum(both_ways, axis=(-1, -2)) / (2 * (rewards.shape[-1] - 1))
 
 
 def _contrast(margin, reward_margin, beta):

@@ -40,10 +40,7 @@ def grpo_advantages(
   guards.positive(epsilon=epsilon)
   if scale not in SCALES:
     raise errors.unknown("scale", scale, SCALES)
-  if rewards.ndim == 0 or rewards.shape[-1] < 2:
-    raise ValueError(
-      f"rewards need K >= 2 responses in their last axis, got {rewards.shape}"
-    )
+  guards.groups(rewards=rewards)
   rewards = jax.lax.stop_gradient(rewards)
   centred = rewards - jnp.mean(rewards, axis=-1, keepdims=True)
   if scale == "none":

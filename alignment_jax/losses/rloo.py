@@ -26,11 +26,8 @@ def rloo_advantages(
     ValueError: K < 2, or rewards are not floating-point.
   """
   (rewards,) = guards.same_shape_floats(rewards=rewards)
-  count = rewards.shape[-1] if rewards.ndim else 1
-  if count < 2:
-    raise ValueError(
-      f"rewards need K >= 2 responses in their last axis, got {rewards.shape}"
-    )
+  guards.groups(rewards=rewards)
+  count = rewards.shape[-1]
   rewards = jax.lax.stop_gradient(rewards)
   mean = jnp.mean(rewards, axis=-1, keepdims=True)
   return count / (count - 1) * (rewards - mean)

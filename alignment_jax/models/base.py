@@ -98,6 +98,11 @@ class Model(NamedTuple):
   settings: Any
 
 
+def leaf_name(path) -> str:
+  """The path of a parameter, such as `blocks/mlp/up/kernel`."""
+  return "/".join(str(entry.key) for entry in path)
+
+
 class Network(Protocol):
   """What a family's Linen module provides; `make` builds the border from it."""
 

@@ -122,7 +122,7 @@ def assemble(
   )
 
   def read(path, leaf, sharding):
-    name = _name(path)
+    name = base.leaf_name(path)
     fill = functools.partial(
       _fill, stored, sources[name], layer_axes[name], leaf.shape
     )
@@ -243,7 +243,7 @@ def _check_names(stored, settings, sources):
     raise errors.UserError(
       f"{stored.folder}: tensor '{extra[0]}'"
       + (f" and {len(extra) - 1} more" if len(extra) > 1 else "")
-      + f" are not part of {settings.architecture} with this {CONFIG}"
+      + f" is not part of {settings.architecture} with this {CONFIG}"
     )
 
 
@@ -325,7 +325,7 @@ def _count(settings, tensor):
 def _leaves(tree, axes):
   """Leaves by path, and where each has its axis of layers, or None."""
   leaves = {
-    _name(path): leaf
+    base.leaf_name(path): leaf
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
   }
   places = {}
@@ -333,7 +333,9 @@ def _leaves(tree, axes):
     axes, is_leaf=lambda leaf: isinstance(leaf, jax.P)
   ):
     names = tuple(names)
-    places[_name(path)] = names.index("layers") if "layers" in names else None
+    places[base.leaf_name(path)] = (
+      names.index("layers") if "layers" in names else None
+    )
   return leaves, places
 
 
@@ -341,10 +343,6 @@ def _layer_of(leaf, axis, layer):
   if axis is None:
     return np.asarray(leaf)
   return np.asarray(jax.lax.index_in_dim(leaf, layer, axis, keepdims=False))
-
-
-def _name(path):
-  return "/".join(str(entry.key) for entry in path)
 
 
 def _write_json(path, values):

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from alignment_jax import errors
+from alignment_jax.models import base
 
 # The maps of attention, which the paper adapts.
 ATTENTION = ("*/attention/*/kernel",)
@@ -88,10 +89,10 @@ def merge(
       raise errors.unknown("kernel", path, kernels)
 
   def add(path, leaf):
-    pair = adapters.get(_name(path))
+    pair = adapters.get(base.leaf_name(path))
     if pair is None:
       return leaf
-    layers = kernels[_name(path)][1][0]
+    layers = kernels[base.leaf_name(path)][1][0]
     delta = _product(pair["a"], pair["b"], layers)
     rank = pair["a"].shape[-1]
     return leaf + jnp.asarray(alpha / rank, leaf.dtype) * delta
@@ -120,21 +121,17 @@ def _kernels(params, axes):
   T5's cross-attention keys and values, layers in the middle, are left out.
   """
   names = {
-    _name(path): tuple(spec)
+    base.leaf_name(path): tuple(spec)
     for path, spec in jax.tree_util.tree_leaves_with_path(
       axes, is_leaf=lambda leaf: isinstance(leaf, jax.P)
     )
   }
   found = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-    path = _name(path)
+    path = base.leaf_name(path)
     layers = int(names[path][0] == "layers")
     own = names[path][layers:]
     if path.endswith("/kernel") and "layers" not in own:
       inputs = 1 if own[0] == "width" else len(own) - 1
       found[path] = leaf, (layers, inputs)
   return found
-
-
-def _name(path):
-  return "/".join(str(entry.key) for entry in path)

@@ -35,6 +35,7 @@ class SafetensorsFolder:
 
   def __init__(self, folder, prefix):
     self.folder = folder
+    self._open = functools.cache(self._opened)
     if (folder / INDEX).is_file():
       files = dict(read_json(folder / INDEX)["weight_map"])
     elif (folder / WEIGHTS).is_file():
@@ -65,8 +66,7 @@ class SafetensorsFolder:
         f"{self.folder / file}: cannot read '{stored_name}': {error}"
       ) from error
 
-  @functools.lru_cache(maxsize=64)  # noqa: B019 - one object per load
-  def _open(self, file):
+  def _opened(self, file):
     import safetensors
 
     path = self.folder / file

@@ -59,6 +59,16 @@ def flags_of_shape(shape: tuple[int, ...], what: str, **arrays: Array) -> None:
     _fits(shape, what, name, array)
 
 
+def groups(**arrays: Array) -> None:
+  """Refuses arrays with fewer than two responses in their last axis."""
+  for name, array in arrays.items():
+    if jnp.ndim(array) == 0 or jnp.shape(array)[-1] < 2:
+      raise ValueError(
+        f"{name} need K >= 2 responses in their last axis, got"
+        f" {jnp.shape(array)}"
+      )
+
+
 def positive(**coefficients) -> None:
   """Refuses a coefficient that is zero, negative or NaN."""
   _check(lambda x: x > 0, "> 0", coefficients)

@@ -194,6 +194,23 @@ def test_a_folder_that_cannot_be_used_is_refused_and_nothing_is_written(
   assert not (tmp_path / "stage").exists()
 
 
+def test_what_died_on_the_way_does_not_stand_in_the_way(
+  hub, tmp_path, monkeypatch
+):
+  def die(*args):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr("alignment_jax.training.checkpoint.save_tree", die)
+    with pytest.raises(KeyboardInterrupt):
+      experiment.convert(str(hub), str(tmp_path / "stage"))
+  assert sorted(p.name for p in tmp_path.iterdir()) == ["hub"]
+  # Killed for good: the folder that was being written is still there.
+  (tmp_path / "stage.part" / "final").mkdir(parents=True)
+  experiment.convert(str(hub), str(tmp_path / "stage"))
+  assert sorted(p.name for p in tmp_path.iterdir()) == ["hub", "stage"]
+
+
 def test_a_folder_with_files_is_not_written_into(hub):
   with pytest.raises(errors.UserError, match="is not empty; name a new folder"):
     experiment.convert(str(hub), str(hub))

@@ -43,6 +43,16 @@ def test_unpaired_aot_forgets_who_belongs_to_whom(seed):
   )
 
 
+def test_aot_subtracts_in_float32():
+  # In bfloat16 the difference of -40.25 and -33 would be rounded.
+  half = [x.astype(jnp.bfloat16) for x in 40 * _normal(11, 4, 6)]
+  for loss in (losses.aot_loss, losses.aot_unpaired_loss):
+    np.testing.assert_array_equal(
+      loss(*half, beta=0.3),
+      loss(*(x.astype(jnp.float32) for x in half), beta=0.3),
+    )
+
+
 def test_one_pair_of_aot_is_dpo():
   arrays = list(_normal(0, 4, 1))
   dpo = losses.dpo_loss(*arrays, beta=0.3)
