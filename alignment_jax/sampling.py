@@ -1,11 +1,20 @@
-"""Generation with a key-value cache."""
+"""Generation, token by token.
 
-from typing import NamedTuple
+One loop serves every `NextToken`: a policy, or the geometric mixture of two.
+`generate` is `start`, `advance` and `finish`, for those who want the tokens as
+they come.
+"""
 
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from alignment_jax import errors
 from alignment_jax.models import base
 from alignment_jax.types import Tokens
 
@@ -17,119 +26,303 @@ class Samples(NamedTuple):
     responses: [B, K, T]; the mask ends with the end-of-sequence token, or with
       the last position when none was sampled.
     logprobs: log-probability of each token in nats, under the tempered
-      distribution before top-k and top-p cut it; 0 where padded.
+      distribution before anything is cut from it (top-k, top-p, min-p,
+      min_tokens); the plain one where the temperature is 0. 0 where padded.
+      These are `scoring.token_logprobs(..., temperature=)`.
+    component_logprobs: the same under each component of a mixture.
+    ended: whether the end-of-sequence token was sampled; its mean is the share
+      of responses that were not cut.
   """
 
   responses: Tokens
   logprobs: Float[Array, "B K T"]
+  component_logprobs: tuple[Float[Array, "B K T"], ...]
+  ended: Bool[Array, "B K"]
+
+
+class NextToken(NamedTuple):
+  """A distribution of the next token that can be fed what was sampled.
+
+  Attributes:
+    start: (params, prompt Tokens [B, T], samples K, room for so many tokens) ->
+      state of B K rows, [a, a, b, b] for prompts [a, b].
+    logits: (params, state) -> float32 [B K, V], what is sampled from, and
+      the same of each component of a mixture.
+    feed: (params, state, ids [B K]) -> state.
+  """
+
+  start: Callable[..., PyTree]
+  logits: Callable[..., tuple[Float[Array, "N V"], ...]]
+  feed: Callable[..., PyTree]
+
+
+class Settings(NamedTuple):
+  """What `generate` does with the logits; its arguments say what they mean."""
+
+  eos_id: int | None
+  temperature: float
+  top_k: int
+  top_p: float
+  min_p: float
+  min_tokens: int
+
+
+@flax.struct.dataclass
+class State:
+  """Responses under way, N = B K rows.
+
+  Attributes:
+    inner: of the `NextToken`; it has not read the newest token.
+    key: for the tokens to come.
+    length: tokens that were sampled; `ids` and the rest are filled so far.
+    done: rows that have ended.
+    ids: [N, T].
+    mask: [N, T].
+    logprobs: [N, T] for what is sampled from and each component.
+    samples: K.
+    settings: of the sampling.
+  """
+
+  inner: PyTree
+  key: Key[Array, ""]
+  length: Int[Array, ""]
+  done: Bool[Array, "N"]
+  ids: Int[Array, "N T"]
+  mask: Bool[Array, "N T"]
+  logprobs: tuple[Float[Array, "N T"], ...]
+  samples: int = flax.struct.field(pytree_node=False)
+  settings: Settings = flax.struct.field(pytree_node=False)
 
 
 def generate(
-  model: base.Model,
-  params: base.Params,
+  model: base.Model | NextToken,
+  params: PyTree,
   prompt: Tokens,
   key: Key[Array, ""],
   *,
-  eos_id: int,
+  eos_id: int | None,
   max_tokens: int,
   samples: int = 1,
-  temperature: float = 1.0,
-  top_k: int = 0,
-  top_p: float = 1.0,
+  **settings: Any,
 ) -> Samples:
   """Samples responses token by token; the prompt is read once.
 
   Stops early when every response has ended.
 
   Args:
-    model: the network.
+    model: the network, or a distribution such as `geometric_mixture`.
     params: its parameters.
     prompt: [B, T], left-padded.
     key: consumed.
-    eos_id: the token that ends a response.
+    eos_id: the token that ends a response; None for one that fills the room.
     max_tokens: length of the output; a response that is cut there has no eos.
     samples: K, responses per prompt.
+    **settings: see `start`.
+
+  Raises:
+    UserError: a setting is outside its range.
+  """
+  state = start(
+    model,
+    params,
+    prompt,
+    key,
+    eos_id=eos_id,
+    max_tokens=max_tokens,
+    samples=samples,
+    **settings,
+  )
+  return finish(advance(model, params, state, max_tokens))
+
+
+def start(
+  model: base.Model | NextToken,
+  params: PyTree,
+  prompt: Tokens,
+  key: Key[Array, ""],
+  *,
+  eos_id: int | None,
+  max_tokens: int,
+  samples: int = 1,
+  temperature: float = 1.0,
+  top_k: int = 0,
+  top_p: float = 1.0,
+  min_p: float = 0.0,
+  min_tokens: int = 0,
+) -> State:
+  """Reads the prompts and samples the first token of each response.
+
+  Args:
+    model: as in `generate`, and the next five.
+    params: there.
+    prompt: there.
+    key: there.
+    eos_id: there.
+    max_tokens: there.
+    samples: there.
     temperature: logits are divided by it; 0 takes the most likely token.
     top_k: keep only that many most likely tokens; 0 keeps all.
     top_p: keep the most likely tokens that together reach this probability.
+    min_p: keep the tokens that are at least this share as likely as the most
+      likely one (Nguyen et al., 2024, arXiv:2407.01082).
+    min_tokens: a response ends no earlier.
 
   Raises:
-    ValueError: a setting is outside its range.
+    UserError: a setting is outside its range.
   """
-  if max_tokens < 1 or samples < 1:
-    raise ValueError(
-      f"max_tokens and samples must be >= 1, got {max_tokens} and {samples}"
-    )
-  if not (temperature >= 0 and top_k >= 0 and 0 < top_p <= 1):
-    raise ValueError(
-      "temperature and top_k must be >= 0 and top_p in (0, 1], got"
-      f" {temperature}, {top_k} and {top_p}"
-    )
-  context = model.encode(params, prompt)
-  if samples > 1:
-    context = base.repeat(context, samples)
-  rows = context.last.shape[0]
-  state = _State(
-    t=jnp.zeros((), jnp.int32),
+  _check(max_tokens >= 1, "max_tokens", max_tokens, ">= 1")
+  _check(samples >= 1, "samples", samples, ">= 1")
+  _check(0 <= temperature < math.inf, "temperature", temperature, ">= 0")
+  _check(top_k >= 0, "top_k", top_k, ">= 0 (0 keeps all)")
+  _check(0 < top_p <= 1, "top_p", top_p, "in (0, 1]")
+  _check(0 <= min_p <= 1, "min_p", min_p, "in [0, 1]")
+  _check(min_tokens >= 0, "min_tokens", min_tokens, ">= 0")
+  distribution = _distribution(model)
+  inner = distribution.start(params, prompt, samples, max_tokens)
+  logits = distribution.logits(params, inner)
+  rows, size = logits[0].shape
+  _check(
+    eos_id is None or 0 <= eos_id < size,
+    "eos_id",
+    eos_id,
+    f"a token of the vocabulary, 0 to {size - 1}, or None",
+  )
+  state = State(
+    inner=inner,
     key=key,
-    hidden=context.last,
-    cache=model.init_cache(context, max_tokens),
+    length=jnp.zeros((), jnp.int32),
     done=jnp.zeros((rows,), bool),
     ids=jnp.zeros((rows, max_tokens), jnp.int32),
     mask=jnp.zeros((rows, max_tokens), bool),
-    logprobs=jnp.zeros((rows, max_tokens), jnp.float32),
+    logprobs=(jnp.zeros((rows, max_tokens), jnp.float32),) * len(logits),
+    samples=samples,
+    settings=Settings(eos_id, temperature, top_k, top_p, min_p, min_tokens),
   )
+  return _sample(logits, state)
 
-  def write(buffer, column, t):
-    return jax.lax.dynamic_update_slice_in_dim(buffer, column[:, None], t, 1)
+
+def advance(
+  model: base.Model | NextToken,
+  params: PyTree,
+  state: State,
+  tokens: int | Int[Array, ""],
+) -> State:
+  """Samples up to so many further tokens of each response.
+
+  Ends early when every response has ended or the room is full.
+
+  Args:
+    model: what `start` was given.
+    params: the same.
+    state: from `start` or from here.
+    tokens: may be traced: one program serves any number.
+  """
+  distribution = _distribution(model)
+  stop = jnp.minimum(state.length + tokens, state.ids.shape[1])
 
   def body(state):
-    key, draw = jax.random.split(state.key)
-    logits = model.unembed(params, state.hidden).astype(jnp.float32)
-    if temperature == 0:
-      ids = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    else:
-      logits = logits / temperature
-      kept = _keep_top_p(_keep_top_k(logits, top_k), top_p)
-      ids = jax.random.categorical(draw, kept, axis=-1).astype(jnp.int32)
-    logprobs = jnp.take_along_axis(
-      jax.nn.log_softmax(logits, axis=-1), ids[:, None], axis=-1
-    )[:, 0]
-    alive = ~state.done
-    hidden, cache = model.step(params, state.cache, ids)
-    return _State(
-      t=state.t + 1,
-      key=key,
-      hidden=hidden,
-      cache=cache,
-      done=state.done | (ids == eos_id),
-      ids=write(state.ids, ids, state.t),
-      mask=write(state.mask, alive, state.t),
-      logprobs=write(state.logprobs, jnp.where(alive, logprobs, 0.0), state.t),
+    newest = jax.lax.dynamic_index_in_dim(
+      state.ids, state.length - 1, axis=1, keepdims=False
     )
+    inner = distribution.feed(params, state.inner, newest)
+    logits = distribution.logits(params, inner)
+    return _sample(logits, state.replace(inner=inner))
 
-  state = jax.lax.while_loop(
-    lambda state: (state.t < max_tokens) & ~jnp.all(state.done), body, state
+  return jax.lax.while_loop(
+    lambda state: (state.length < stop) & ~jnp.all(state.done), body, state
   )
+
+
+def finish(state: State) -> Samples:
+  """What was sampled so far."""
 
   def by_prompt(array):
-    return array.reshape(rows // samples, samples, max_tokens)
+    return array.reshape(-1, state.samples, *array.shape[1:])
 
+  logprobs, *components = (by_prompt(array) for array in state.logprobs)
   return Samples(
     responses=Tokens(ids=by_prompt(state.ids), mask=by_prompt(state.mask)),
-    logprobs=by_prompt(state.logprobs),
+    logprobs=logprobs,
+    component_logprobs=tuple(components),
+    ended=by_prompt(state.done),
   )
 
 
-class _State(NamedTuple):
-  t: Array
-  key: Array
+class _Read(NamedTuple):
+  """A policy's state: what predicts the next token, and the cache."""
+
   hidden: Array
   cache: base.Cache
-  done: Array
-  ids: Array
-  mask: Array
-  logprobs: Array
+
+
+def policy(model: base.Model) -> NextToken:
+  """The distribution of a network; its parameters are the network's."""
+
+  def start(params, prompt, samples, room):
+    context = model.encode(params, prompt)
+    if samples > 1:
+      context = base.repeat(context, samples)
+    return _Read(context.last, model.init_cache(context, room))
+
+  def logits(params, state):
+    return (model.unembed(params, state.hidden).astype(jnp.float32),)
+
+  def feed(params, state, ids):
+    return _Read(*model.step(params, state.cache, ids))
+
+  return NextToken(start=start, logits=logits, feed=feed)
+
+
+def _distribution(model):
+  return model if isinstance(model, NextToken) else policy(model)
+
+
+def _sample(logits, state):
+  """The state with one more token, from the logits of all components."""
+  s = state.settings
+  if s.temperature > 0:
+    logits = tuple(array / s.temperature for array in logits)
+  kept = _kept(logits[0], state.length, s)
+  key, draw = jax.random.split(state.key)
+  if s.temperature > 0:
+    ids = jax.random.categorical(draw, kept, axis=-1).astype(jnp.int32)
+  else:
+    ids = jnp.argmax(kept, axis=-1).astype(jnp.int32)
+  alive = ~state.done
+
+  def write(buffer, column):
+    return jax.lax.dynamic_update_slice_in_dim(
+      buffer, column[:, None], state.length, axis=1
+    )
+
+  def logprob(logits):
+    chosen = jnp.take_along_axis(logits, ids[:, None], axis=-1)[:, 0]
+    return jnp.where(alive, chosen - jax.nn.logsumexp(logits, axis=-1), 0.0)
+
+  return state.replace(
+    key=key,
+    length=state.length + 1,
+    done=state.done if s.eos_id is None else state.done | (ids == s.eos_id),
+    ids=write(state.ids, ids),
+    mask=write(state.mask, alive),
+    logprobs=tuple(
+      write(buffer, logprob(array))
+      for buffer, array in zip(state.logprobs, logits, strict=True)
+    ),
+  )
+
+
+def _kept(logits, length, s):
+  """Logits with -inf where a token may not be sampled."""
+  if s.eos_id is not None and s.min_tokens > 0:
+    # The token that comes is number length + 1.
+    early = (length + 1 < s.min_tokens) & (
+      jnp.arange(logits.shape[-1]) == s.eos_id
+    )
+    logits = jnp.where(early[None], -jnp.inf, logits)
+  return _keep_min_p(
+    _keep_top_p(_keep_top_k(logits, s.top_k), s.top_p), s.min_p
+  )
 
 
 def _keep_top_k(logits, top_k):
@@ -148,3 +341,15 @@ def _keep_top_p(logits, top_p):
   stays = jnp.cumsum(probabilities, axis=-1) - probabilities < top_p
   least = jnp.min(jnp.where(stays, ordered, jnp.inf), axis=-1, keepdims=True)
   return jnp.where(logits >= least, logits, -jnp.inf)
+
+
+def _keep_min_p(logits, min_p):
+  if min_p == 0:
+    return logits
+  least = jnp.max(logits, axis=-1, keepdims=True) + math.log(min_p)
+  return jnp.where(logits >= least, logits, -jnp.inf)
+
+
+def _check(allowed, name, value, what):
+  if not allowed:
+    raise errors.UserError(f"{name} must be {what}, got {value}")

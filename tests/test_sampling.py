@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import models, sampling, scoring
+from alignment_jax import errors, models, sampling, scoring
 from alignment_jax.models import base
 from alignment_jax.types import Tokens
 
@@ -148,7 +148,7 @@ def test_logprobs_are_zero_after_the_end():
 
 def test_tokens_come_as_often_as_they_are_likely():
   # No eos: token 1 is an ordinary one here.
-  samples = _coin(0.7, 0.3).generate(samples=1000, max_tokens=2, eos_id=2)
+  samples = _coin(0.7, 0.3).generate(samples=1000, max_tokens=2, eos_id=None)
   ids = np.asarray(samples.responses.ids)
   _assert_frequency(ids == 0, 0.7)
   # One step tells nothing of the next.
@@ -157,7 +157,7 @@ def test_tokens_come_as_often_as_they_are_likely():
 
 def test_temperature_sharpens_the_frequencies():
   samples = _coin(0.7, 0.3).generate(
-    samples=1000, max_tokens=1, eos_id=2, temperature=0.5
+    samples=1000, max_tokens=1, eos_id=None, temperature=0.5
   )
   # p^2 / (p^2 + q^2)
   _assert_frequency(np.asarray(samples.responses.ids) == 0, 0.49 / 0.58)
@@ -178,7 +178,7 @@ def test_temperature_sharpens_the_frequencies():
 def test_top_p_keeps_the_smallest_set_that_reaches_it(top_p, kept):
   # In order: 0.5 for token 2, then 0.8 with 0, 0.95 with 3, and 1.
   samples = _coin(0.3, 0.05, 0.5, 0.15).generate(
-    samples=500, max_tokens=1, eos_id=4, top_p=top_p
+    samples=500, max_tokens=1, eos_id=None, top_p=top_p
   )
   assert set(np.asarray(samples.responses.ids).ravel().tolist()) == kept
 
@@ -188,28 +188,28 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it(top_p, kept):
 )
 def test_top_k_keeps_that_many_of_the_most_likely(top_k, kept):
   samples = _coin(0.3, 0.05, 0.5, 0.15).generate(
-    samples=500, max_tokens=1, eos_id=4, top_k=top_k
+    samples=500, max_tokens=1, eos_id=None, top_k=top_k
   )
   assert set(np.asarray(samples.responses.ids).ravel().tolist()) == kept
 
 
 def test_what_is_kept_keeps_its_odds():
   samples = _coin(0.3, 0.05, 0.5, 0.15).generate(
-    samples=1000, max_tokens=1, eos_id=4, top_k=2
+    samples=1000, max_tokens=1, eos_id=None, top_k=2
   )
   _assert_frequency(np.asarray(samples.responses.ids) == 2, 0.5 / 0.8)
 
 
 def test_logprobs_are_those_before_anything_is_cut():
   samples = _coin(0.3, 0.05, 0.5, 0.15).generate(
-    max_tokens=1, eos_id=4, top_k=1
+    max_tokens=1, eos_id=None, top_k=1
   )
   np.testing.assert_allclose(samples.logprobs, np.log(0.5), rtol=1e-6)
 
 
 def test_the_key_decides_what_is_sampled():
   one, again, other = (
-    _coin(0.5, 0.5).generate(key, samples=50, max_tokens=2, eos_id=2)
+    _coin(0.5, 0.5).generate(key, samples=50, max_tokens=2, eos_id=None)
     for key in (0, 0, 1)
   )
   np.testing.assert_array_equal(one.responses.ids, again.responses.ids)
@@ -217,9 +217,63 @@ def test_the_key_decides_what_is_sampled():
 
 
 def test_samples_of_one_prompt_differ():
-  samples = _coin(0.5, 0.5).generate(samples=20, max_tokens=4, eos_id=2)
+  samples = _coin(0.5, 0.5).generate(samples=20, max_tokens=4, eos_id=None)
   rows = np.asarray(samples.responses.ids).reshape(-1, 4)
   assert len(np.unique(rows, axis=0)) > 5
+
+
+def test_in_parts_the_samples_are_those_of_one_go(network):
+  model, params = network
+  settings = {"eos_id": EOS, "max_tokens": LENGTH, "samples": 2}
+  start = jax.jit(functools.partial(sampling.start, model, **settings))
+  advance = jax.jit(functools.partial(sampling.advance, model))
+  state = start(params, PROMPTS, jax.random.key(0))
+  seen = []
+  for tokens in (2, 0, 1, LENGTH):
+    state = advance(params, state, tokens)
+    seen.append(int(state.length))
+  # One by `start`, and no more than there is room for.
+  assert seen == [3, 3, 4, LENGTH]
+  whole = network.generate(samples=2)
+  for one, other in zip(
+    jax.tree.leaves(sampling.finish(state)), jax.tree.leaves(whole), strict=True
+  ):
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_what_has_ended_is_told_from_what_was_cut():
+  samples = _coin(0.5, 0.5).generate(samples=50, max_tokens=2)
+  ids = np.asarray(samples.responses.ids)
+  mask = np.asarray(samples.responses.mask)
+  ended = np.any(mask & (ids == EOS), axis=-1)
+  assert 0 < ended.sum() < ended.size
+  np.testing.assert_array_equal(samples.ended, ended)
+
+
+def test_without_an_eos_every_response_fills_the_room():
+  samples = _coin(0.5, 0.5).generate(samples=50, max_tokens=2, eos_id=None)
+  assert np.all(samples.responses.mask) and not np.any(samples.ended)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_response_ends_no_earlier_than_min_tokens(temperature):
+  samples = _coin(0.1, 0.9).generate(
+    samples=50, max_tokens=5, min_tokens=3, temperature=temperature
+  )
+  lengths = np.asarray(samples.responses.mask).sum(axis=-1)
+  assert lengths.min() == 3 and np.all(samples.ended[lengths == 3])
+
+
+@pytest.mark.parametrize(
+  "min_p, kept",
+  [(0.0, {2, 0, 3, 1}), (0.2, {2, 0, 3}), (0.5, {2, 0}), (1.0, {2})],
+)
+def test_min_p_keeps_what_is_near_the_most_likely(min_p, kept):
+  # Over the most likely: 0.6, 0.1, 1 and 0.3.
+  samples = _coin(0.3, 0.05, 0.5, 0.15).generate(
+    samples=500, max_tokens=1, eos_id=None, min_p=min_p
+  )
+  assert set(np.asarray(samples.responses.ids).ravel().tolist()) == kept
 
 
 @pytest.mark.parametrize(
@@ -231,10 +285,15 @@ def test_samples_of_one_prompt_differ():
     {"top_k": -1},
     {"top_p": 0.0},
     {"top_p": 1.01},
+    {"min_p": -0.1},
+    {"min_p": 1.1},
+    {"min_tokens": -1},
+    {"eos_id": -1},
+    {"eos_id": 2},
   ],
   ids=str,
 )
 def test_a_setting_out_of_range_is_refused_by_name(setting):
   ((name, value),) = setting.items()
-  with pytest.raises(ValueError, match=f"{name}.*{value}"):
+  with pytest.raises(errors.UserError, match=f"{name}.*{value}"):
     _coin(0.5, 0.5).generate(**setting)
