@@ -7,7 +7,8 @@ import optax
 
 from alignment_jax import errors
 
-_LINEAR_MAPS = ("kernel", "weight")
+# `a` and `b` are the factors of a low-rank adapter.
+_LINEAR_MAPS = ("kernel", "weight", "a", "b")
 
 
 def _decayed(params):

@@ -22,6 +22,11 @@ from alignment_jax import errors
 
 CONFIG, MODEL, TOKENIZER = "config.json", "model.json", "tokenizer.model"
 
+# Sections that folders of earlier versions lack, with what those versions did.
+_SINCE = {
+  "lora": {"rank": 0, "alpha": 16.0, "targets": ["*/attention/*/kernel"]}
+}
+
 
 def claim(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
   """Makes the folder this config's, or checks that it already is.
@@ -32,7 +37,7 @@ def claim(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
   """
   path = workdir / CONFIG
   if path.exists():
-    _compare(workdir, read_json(path), json.loads(json.dumps(config)))
+    _compare(workdir, read_config(workdir), json.loads(json.dumps(config)))
     return
   try:
     workdir.mkdir(parents=True, exist_ok=True)
@@ -46,6 +51,15 @@ def claim(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
     raise errors.UserError(
       f"cannot write to {workdir}: {error.strerror}; choose another --workdir"
     ) from error
+
+
+def read_config(workdir: pathlib.Path) -> dict[str, Any]:
+  """The config that a folder was made with.
+
+  Raises:
+    UserError: it is missing or damaged.
+  """
+  return {**_SINCE, **read_json(workdir / CONFIG)}
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

@@ -35,7 +35,7 @@ def train(
   # Opened first: what cannot be read leaves no folder behind.
   text = _text_of(chosen)
   if chosen.init_from:
-    stages.open_stage(pathlib.Path(chosen.init_from))
+    settings.check_lora(_imported(chosen), chosen.lora)
   folder.claim(root, config.to_dict())
   tokenizer, model = _network(chosen, root, text)
   setup = stages.Setup(
@@ -53,11 +53,11 @@ def train(
     stages.run_stage(
       setup,
       chosen.reward_model,
-      _initial(setup, start),
+      _policy(setup, start),
       jax.random.fold_in(key, 1),
     )
   final = stages.run_stage(
-    setup, chosen.main, _initial(setup, start), jax.random.fold_in(key, 2)
+    setup, chosen.main, _policy(setup, start), jax.random.fold_in(key, 2)
   )
   if chosen.evaluation.prompts:
     judging.evaluate(setup, start, final, config.to_json_best_effort(), command)
@@ -76,7 +76,7 @@ def evaluate(
     UserError: the folder holds no finished run.
   """
   root = pathlib.Path(workdir)
-  config = ml_collections.ConfigDict(folder.read_json(root / folder.CONFIG))
+  config = ml_collections.ConfigDict(folder.read_config(root))
   chosen = settings.read(config)
   if prompts is not None:
     chosen = dataclasses.replace(
@@ -182,17 +182,9 @@ def _network(chosen, root, text):
   path = root / folder.TOKENIZER
   name, given = chosen.model["name"], settings.options(chosen.model)
   if chosen.init_from:
-    source = pathlib.Path(chosen.init_from)
-    model, _, about = stages.open_stage(source)
-    if about["name"] != name:
-      raise errors.UserError(
-        f"init_from {source} holds a {about['name']}, but config.model.name is"
-        f" '{name}'; make them the same"
-      )
-    model = models.make_model(name, **{**about["settings"], **given})
     if not path.exists():
-      folder.copy(source / folder.TOKENIZER, path)
-    return data.load_tokenizer(path), model
+      folder.copy(pathlib.Path(chosen.init_from) / folder.TOKENIZER, path)
+    return data.load_tokenizer(path), _imported(chosen)
   if not path.exists():
     data.SentencePieceTokenizer.train(
       (f"{row['prompt']} {row['response']}" for row in _rows(text)),
@@ -204,6 +196,25 @@ def _network(chosen, root, text):
     name, vocabulary_size=tokenizer.vocabulary_size, **given
   )
   return tokenizer, model
+
+
+def _imported(chosen):
+  """The model of `init_from`, with what the config says of it."""
+  source = pathlib.Path(chosen.init_from)
+  if not (source / stages.FINAL).is_dir():
+    raise errors.UserError(
+      f"init_from {source} is not the folder of a finished stage; bring a model"
+      " of the hub in with experiments/convert.py; `make smollm2` makes"
+      " data/smollm2"
+    )
+  _, _, about = stages.open_stage(source)
+  name, given = chosen.model["name"], settings.options(chosen.model)
+  if about["name"] != name:
+    raise errors.UserError(
+      f"init_from {source} holds a {about['name']}, but config.model.name is"
+      f" '{name}'; make them the same"
+    )
+  return models.make_model(name, **{**about["settings"], **given})
 
 
 def _rows(source):
@@ -225,17 +236,16 @@ def _start(setup, key):
   start = _start_folder(setup)
   if start is not None and not setup.settings.init_from:
     stages.run_stage(
-      setup, setup.settings.sft, setup.model.init, jax.random.fold_in(key, 0)
+      setup, setup.settings.sft, None, jax.random.fold_in(key, 0)
     )
   return start
 
 
-def _initial(setup, start):
-  """key -> the parameters that a stage starts with."""
+def _policy(setup, start):
+  """The policy that a stage starts from; None if it starts from nothing."""
   if start is None:
-    return setup.model.init
-  policy = stages.load_policy(start, setup.model, setup.mesh)
-  return lambda key: policy
+    return None
+  return stages.load_policy(start, setup.model, setup.mesh)
 
 
 def _say(text):

@@ -13,6 +13,7 @@ from typing import Any
 import ml_collections
 
 from alignment_jax import algorithms, errors, optimizers
+from alignment_jax.algorithms import adapted
 from alignment_jax.judges import JUDGES
 from alignment_jax.models import Model, zoo
 
@@ -114,6 +115,24 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Lora:
+  """Low-rank adapters instead of full training.
+
+  They apply to every stage that starts from a trained policy, that of
+  `init_from` or of the run's own `sft`; `sft` itself trains all parameters.
+
+  Attributes:
+    rank: of each adapter; 0 trains all parameters.
+    alpha: strength; the product of an adapter is scaled by alpha / rank.
+    targets: patterns of paths of kernels, such as `*/attention/*/kernel`.
+  """
+
+  rank: int
+  alpha: float
+  targets: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Stage:
   """One training run.
 
@@ -140,6 +159,7 @@ class Settings:
     data: what to learn from.
     mesh: where to run.
     evaluation: how the result is judged.
+    lora: what stages train that start from a trained policy.
     sft: the stage before the main one; None where the main one is SFT.
     reward_model: a judge trained on the same data; None for none.
     main: the method of this experiment.
@@ -152,6 +172,7 @@ class Settings:
   data: Data
   mesh: Mesh
   evaluation: Evaluation
+  lora: Lora
   sft: Stage | None
   reward_model: Stage | None
   main: Stage
@@ -185,6 +206,7 @@ def read(config: ml_collections.ConfigDict) -> Settings:
     data=_section(Data, values["data"], "data"),
     mesh=_section(Mesh, values["mesh"], "mesh"),
     evaluation=_section(Evaluation, values["evaluation"], "evaluation"),
+    lora=_section(Lora, values["lora"], "lora"),
     sft=_stage(values["sft"], "sft"),
     reward_model=_stage(values["reward_model"], "reward_model"),
     main=_stage(main, ""),
@@ -217,6 +239,16 @@ def make_algorithm(
     raise
   except (TypeError, ValueError) as error:
     raise errors.UserError(f"algorithm '{name}': {error}") from error
+
+
+def check_lora(model: Model, lora: Lora) -> None:
+  """Refuses adapters that the model cannot have.
+
+  Raises:
+    UserError: a target matches no kernel; lists those there are.
+  """
+  if lora.rank:
+    adapted.check(model, rank=lora.rank, targets=lora.targets)
 
 
 def sketch(section: Mapping[str, Any]) -> Model:
@@ -259,6 +291,7 @@ def _check(settings):
   _at_least(0, settings.evaluation, "evaluation", "prompts", "samples_shown")
   _at_least(1, settings.evaluation, "evaluation", "batch_size")
   _at_least(16, settings.tokenizer, "tokenizer", "vocabulary_size")
+  _check_lora(settings, model)
   for where, stage in settings.stages().items():
     name = stage.algorithm["name"]
     if where and name != where:
@@ -283,6 +316,22 @@ def _check(settings):
         weight_decay=stage.optimizer.weight_decay,
         clip_norm=stage.optimizer.clip_norm,
       )
+
+
+def _check_lora(settings, model):
+  lora = settings.lora
+  _at_least(0, lora, "lora", "rank")
+  if not lora.alpha > 0:
+    raise errors.UserError(f"config.lora.alpha must be > 0, got {lora.alpha}")
+  if not lora.rank or settings.init_from:
+    return  # an imported model's kernels are not known yet
+  if "sft" not in settings.trained():
+    raise errors.UserError(
+      f"config.lora.rank is {lora.rank}, but nothing is there to adapt: give a"
+      " trained policy as config.init_from, train one first with"
+      " config.sft.training.steps, or set the rank to 0"
+    )
+  check_lora(model, lora)
 
 
 def _at_least(least, section, where, *names):
@@ -312,6 +361,16 @@ def _exactly(values, names, where, replaced=()):
 
 
 def _typed(value, kind, where):
+  if kind == tuple[str, ...]:
+    if (
+      not isinstance(value, (list, tuple))
+      or not value
+      or not all(isinstance(item, str) for item in value)
+    ):
+      raise errors.UserError(
+        f"config.{where} must be a tuple of texts, got {value!r}"
+      )
+    return tuple(value)
   if kind is float and isinstance(value, int) and not isinstance(value, bool):
     value = float(value)
   if not isinstance(value, kind) or isinstance(value, bool):

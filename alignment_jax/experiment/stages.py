@@ -1,8 +1,8 @@
 """One stage of training: data, method, loop; and its result on disk."""
 
+import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,8 +15,9 @@ from alignment_jax import (
   parallel,
   types,
 )
+from alignment_jax.algorithms import adapted
 from alignment_jax.experiment import folder, settings
-from alignment_jax.training import checkpoint, loop, state, step
+from alignment_jax.training import checkpoint, feeds, loop, state, step
 
 # The parameters at the end of a stage; there only when it is finished.
 FINAL = "final"
@@ -72,7 +73,7 @@ def kind_of(model: models.Model, stage: settings.Stage) -> str:
 def run_stage(
   setup: Setup,
   stage: settings.Stage,
-  initial: Callable[[jax.Array], Any],
+  policy: Any | None,
   key: jax.Array,
 ) -> pathlib.Path:
   """Trains a stage to its end, from wherever it stands; returns its folder.
@@ -80,7 +81,8 @@ def run_stage(
   Args:
     setup: what the stages share.
     stage: what to train.
-    initial: key -> the policy's parameters at the start.
+    policy: parameters to start from, given away; None for new ones. With LoRA
+      they are kept as they are, and the stage trains adapters on them.
     key: of this stage.
   """
   name = stage.algorithm["name"]
@@ -88,6 +90,10 @@ def run_stage(
   if (path / FINAL).is_dir():
     return path
   algorithm = settings.make_algorithm(setup.model, stage.algorithm)
+  lora = dataclasses.asdict(setup.settings.lora)
+  adapting = policy is not None and lora["rank"] > 0
+  if adapting:
+    algorithm = adapted.adapted(algorithm, setup.model, **lora)
   training = stage.training
   loader = setup.loader(_KINDS[algorithm.batch], "train", training.batch_size)
   schedule = optimizers.make_schedule(
@@ -109,12 +115,18 @@ def run_stage(
     raise errors.UserError(
       f"cannot write to {path}: {error.strerror}"
     ) from error
+
+  def make_state(start=None):
+    if start is None:
+      start = setup.model.init(policy_key)
+    return state.make_state(algorithm, optimizer, init_key, start)
+
   final = loop.train(
     step.make_update(algorithm, optimizer, microbatches=training.microbatches),
-    lambda: state.make_state(
-      algorithm, optimizer, init_key, initial(policy_key)
+    make_state,
+    lambda start: contextlib.nullcontext(
+      feeds.offline(loader.batch, setup.mesh)
     ),
-    loader.batch,
     run_key,
     mesh=setup.mesh,
     axes=setup.model.axes,
@@ -125,6 +137,7 @@ def run_stage(
     checkpoint_every=training.checkpoint_every,
     schedule=schedule,
     meta={"seed": setup.settings.seed, "batch_size": training.batch_size},
+    arguments=() if policy is None else (policy,),
   )
   folder.write_json(
     path / folder.MODEL,
@@ -138,8 +151,25 @@ def run_stage(
   )
   folder.copy(setup.workdir / folder.TOKENIZER, path / folder.TOKENIZER)
   # Last: its presence says that the stage is finished.
-  checkpoint.save_tree(path / FINAL, final.trainable)
+  trained = final.trainable
+  if adapting:
+    trained = _merged(setup, final, lora)
+  checkpoint.save_tree(path / FINAL, trained)
   return path
+
+
+def _merged(setup, final, lora):
+  """What the stage's method would have trained without adapters."""
+
+  def merge(trainable, slow):
+    return adapted.merged(trainable, slow, setup.model, **lora)
+
+  placed = parallel.shardings(
+    setup.mesh,
+    jax.eval_shape(merge, final.trainable, final.slow),
+    setup.model.axes,
+  )
+  return parallel.jit(merge, out_shardings=placed)(final.trainable, final.slow)
 
 
 def load(
