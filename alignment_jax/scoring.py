@@ -6,8 +6,9 @@ response is padded. The prompt is read once for all K. Logits exist for one
 chunk of tokens at a time, forwards and backwards, so `[B, T, V]` is never held.
 """
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -155,14 +156,9 @@ def response_state(
   """
   if pooling not in POOLINGS:
     raise errors.unknown("pooling", pooling, POOLINGS)
-  # Entry t of `hidden` has read tokens before t: one more place reads them all.
-  widened = jax.tree.map(
-    lambda array: jnp.pad(array, [(0, 0), (0, 0), (0, 1)]), responses
-  )
-  hidden = _hidden(model, params, prompt, widened, key)
+  hidden = _states(model, params, prompt, responses, key)
   count = masking.lengths(responses.mask)
-  hidden = hidden.reshape(*count.shape, *hidden.shape[1:])
-  last = jnp.take_along_axis(hidden, count[..., None, None], axis=2)[:, :, 0]
+  last = _at(hidden, count)
   if pooling == "last":
     return last
   # Over tokens as the last axis, where `masking` works.
@@ -196,6 +192,185 @@ def rewards(
     model, params["network"], prompt, responses, pooling=pooling, key=key
   )
   return heads.scalar(params["head"], hidden)
+
+
+class Values(NamedTuple):
+  """What the states of a response are worth, as advantages need it.
+
+  Attributes:
+    tokens: entry t is of the state before token t is chosen; 0 where padded.
+    final: of the state after the last real token. A response that ended is
+      worth 0 from there; one that was cut off is worth this.
+  """
+
+  tokens: Float[Array, "B K T *N"]
+  final: Float[Array, "B K *N"]
+
+
+def token_values(
+  model: base.Model,
+  params: dict[str, Any],
+  prompt: Tokens,
+  responses: Tokens,
+  *,
+  head: Callable[[heads.Head, Array], Array] = heads.scalar,
+  key: Key[Array, ""] | None = None,
+) -> Values:
+  """The value of every state of each response, from one pass of the model.
+
+  Args:
+    model: the network.
+    params: its parameters as `network`, and a `head`.
+    prompt: [B, T] prompts.
+    responses: [B, K, T] responses.
+    head: reads a state: `heads.scalar`, or `heads.quantiles` for N numbers,
+      which then are a last axis.
+    key: turns dropout on.
+  """
+  hidden = _states(model, params["network"], prompt, responses, key)
+  final = _at(hidden, masking.lengths(responses.mask))
+  tokens = head(params["head"], hidden[:, :, :-1])
+  mask = responses.mask.reshape(
+    responses.mask.shape + (1,) * (tokens.ndim - responses.mask.ndim)
+  )
+  return Values(jnp.where(mask, tokens, 0.0), head(params["head"], final))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Template:
+  """Token ids around two answers that a network reads in one prompt.
+
+  What is read is
+
+      prompt, before_first, first, before_second, second, after
+
+  Attributes:
+    before_first: ids between the prompt and the first answer.
+    before_second: ids between the two answers.
+    after: ids behind the second, such as a question or the end of sequence.
+  """
+
+  before_first: tuple[int, ...]
+  before_second: tuple[int, ...]
+  after: tuple[int, ...] = ()
+
+
+def comparison(
+  prompt: Tokens, first: Tokens, second: Tokens, template: Template
+) -> Tokens:
+  """One left-padded prompt that holds both answers, [B, sum of all lengths].
+
+  Real tokens stand without gaps, so padding on either side of any part changes
+  nothing. An end of sequence stays in its answer: it tells a finished answer
+  from one that was cut.
+
+  Args:
+    prompt: [B, T] prompts.
+    first: [B, T] answers to them.
+    second: [B, T] other answers, of any length T.
+    template: ids around the answers.
+  """
+
+  def constant(ids):
+    ids = jnp.asarray(ids, jnp.int32).reshape(1, -1)
+    ids = jnp.broadcast_to(ids, (len(prompt.ids), ids.shape[1]))
+    return Tokens(ids=ids, mask=jnp.ones(ids.shape, bool))
+
+  whole = jax.tree.map(
+    lambda *arrays: jnp.concatenate(arrays, axis=1),
+    prompt,
+    constant(template.before_first),
+    first,
+    constant(template.before_second),
+    second,
+    constant(template.after),
+  )
+  # Stable: what is padded goes to the left, the rest keeps its order.
+  order = jnp.argsort(whole.mask, axis=1, stable=True)
+  return jax.tree.map(
+    lambda array: jnp.take_along_axis(array, order, axis=1), whole
+  )
+
+
+def preference_logits(
+  model: base.Model,
+  params: dict[str, Any],
+  prompt: Tokens,
+  first: Tokens,
+  second: Tokens,
+  *,
+  template: Template,
+  key: Key[Array, ""] | None = None,
+) -> Float[Array, "B"]:
+  """Log-odds that the first answer is preferred, by a network that reads both.
+
+  Munos et al., 2023 (arXiv:2312.00886): the preference may depend on both
+  answers together, so it need not come from a reward. Both stand in one prompt
+  that is encoded as any other, by T5's encoder or by a decoder; a scalar head
+  reads the state behind it. It is what `losses.preference_model_loss` takes.
+  The order of the answers matters; `preferences` averages over it.
+
+  Args:
+    model: the network.
+    params: its parameters as `network`, and a scalar `head`.
+    prompt: [B, T] prompts.
+    first: [B, T] answers.
+    second: [B, T] other answers.
+    template: ids around the answers.
+    key: turns dropout on.
+  """
+  whole = comparison(prompt, first, second, template)
+  context = model.encode(params["network"], whole, key=key)
+  return heads.scalar(params["head"], context.last)
+
+
+def swap_averaged(
+  logits: Float[Array, "*batch"], swapped: Float[Array, "*batch"]
+) -> Float[Array, "*batch"]:
+  """(P(a, b) + 1 - P(b, a)) / 2, in [0, 1].
+
+  With it P(a, b) + P(b, a) = 1, and an answer ties with itself.
+
+  Args:
+    logits: log-odds that a wins, a read first.
+    swapped: log-odds that b wins, b read first.
+  """
+  return 0.5 * (jax.nn.sigmoid(logits) + jax.nn.sigmoid(-swapped))
+
+
+def preferences(
+  model: base.Model,
+  params: dict[str, Any],
+  prompt: Tokens,
+  first: Tokens,
+  second: Tokens,
+  *,
+  template: Template,
+) -> Float[Array, "B"]:
+  """P(first is preferred to second), averaged over who is read first.
+
+  Args are those of `preference_logits`.
+  """
+  logits, swapped = (
+    preference_logits(model, params, prompt, *answers, template=template)
+    for answers in ((first, second), (second, first))
+  )
+  return swap_averaged(logits, swapped)
+
+
+def _states(model, params, prompt, responses, key):
+  """[B, K, T + 1, D]: before each token, and after the last."""
+  # Entry t of `hidden` has read tokens before t: one more place reads them all.
+  widened = jax.tree.map(
+    lambda array: jnp.pad(array, [(0, 0), (0, 0), (0, 1)]), responses
+  )
+  hidden = _hidden(model, params, prompt, widened, key)
+  return hidden.reshape(*widened.ids.shape, hidden.shape[-1])
+
+
+def _at(hidden, place):
+  """[B, K, D]: one state per response."""
+  return jnp.take_along_axis(hidden, place[..., None, None], axis=2)[:, :, 0]
 
 
 def _hidden(model, params, prompt, responses, key):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alignment_jax import errors, models, scoring
-from alignment_jax.models import base
+from alignment_jax.models import base, heads
 from alignment_jax.types import Tokens
 
 # What runs once should rather compile fast.
@@ -314,6 +314,209 @@ def test_the_state_of_a_response_is_blind_to_padding(network, pooling):
   one, other = (final(params, PROMPTS, r) for r in (RESPONSES, garbled))
   np.testing.assert_array_equal(one, other)
   assert np.all(np.isfinite(one))
+
+
+def test_a_value_is_of_the_state_before_its_token():
+  model, table, _ = _bigram_world()
+  head = {"weight": jnp.arange(5.0), "bias": jnp.float32(0.5)}
+  prompts = Tokens(ids=jnp.array([[0, 2]]), mask=jnp.ones((1, 2), bool))
+  responses = Tokens(
+    ids=jnp.array([[[3, 4, 1], [4, 1, 1], [1, 1, 1]]]),
+    mask=jnp.array(
+      [[[True, True, True], [True, False, False], [False, False, False]]]
+    ),
+  )
+  values = scoring.token_values(
+    model, {"network": table, "head": head}, prompts, responses
+  )
+  # The head weighs the token that was read last with itself: 2 in the prompt,
+  # then 3, then 4; after the end stand 1, 4, and for nothing the prompt's 2.
+  np.testing.assert_array_equal(
+    values.tokens, [[[2.5, 3.5, 4.5], [2.5, 0, 0], [0, 0, 0]]]
+  )
+  np.testing.assert_array_equal(values.final, [[1.5, 4.5, 2.5]])
+
+
+def test_a_value_may_be_several_quantiles():
+  model, table, _ = _bigram_world()
+  weight = jnp.stack([jnp.arange(5.0), -jnp.arange(5.0)], axis=1)
+  head = {"weight": weight, "bias": jnp.array([0.0, 1.0])}
+  prompts = Tokens(ids=jnp.array([[2]]), mask=jnp.ones((1, 1), bool))
+  responses = Tokens(
+    ids=jnp.array([[[3, 4]]]), mask=jnp.array([[[True, False]]])
+  )
+  values = scoring.token_values(
+    model,
+    {"network": table, "head": head},
+    prompts,
+    responses,
+    head=heads.quantiles,
+  )
+  np.testing.assert_array_equal(values.tokens, [[[[2, -1], [0, 0]]]])
+  np.testing.assert_array_equal(values.final, [[[3, -2]]])
+
+
+def _padded(tokens, left=0, right=0):
+  """More of what the mask hides, with ids that would tell."""
+  width = [(0, 0)] * (tokens.ids.ndim - 1) + [(left, right)]
+  return Tokens(
+    ids=jnp.pad(
+      jnp.where(tokens.mask, tokens.ids, 5), width, constant_values=7
+    ),
+    mask=jnp.pad(tokens.mask, width),
+  )
+
+
+def _with_head(network):
+  model, params = network
+  head = heads.init_scalar(jax.random.key(1), model.settings.width)
+  return model, {"network": params, "head": head}
+
+
+def test_values_are_blind_to_padding_and_reach_every_real_state(network):
+  model, params = _with_head(network)
+  read = jax.jit(
+    functools.partial(scoring.token_values, model), compiler_options=QUICK
+  )
+  one = read(params, PROMPTS, RESPONSES)
+  other = read(params, _padded(PROMPTS, left=2), _padded(RESPONSES, right=3))
+  np.testing.assert_allclose(
+    one.tokens, other.tokens[..., :RESPONSE], atol=1e-5
+  )
+  np.testing.assert_allclose(one.final, other.final, atol=1e-5)
+  assert not np.any(other.tokens[..., RESPONSE:])
+  # The first value and an empty response's final one read the prompt alone.
+  np.testing.assert_allclose(one.tokens[0, 0, 0], one.tokens[0, 1, 0])
+  np.testing.assert_allclose(one.final[1, 1], one.tokens[1, 0, 0], atol=1e-6)
+
+
+TEMPLATE = scoring.Template(
+  before_first=(10,), before_second=(11, 12), after=(13,)
+)
+FIRST = Tokens(
+  ids=jnp.array([[1, 2, 3], [4, 9, 9]]),
+  mask=jnp.array([[True, True, True], [True, False, False]]),
+)
+SECOND = Tokens(
+  ids=jnp.array([[5, 9], [6, 7]]), mask=jnp.array([[True, False], [True, True]])
+)
+
+
+def test_a_comparison_holds_both_answers_without_gaps():
+  whole = scoring.comparison(PROMPTS, FIRST, SECOND, TEMPLATE)
+  real = [np.asarray(whole.ids[i])[np.asarray(whole.mask[i])] for i in (0, 1)]
+  np.testing.assert_array_equal(real[0], [3, 1, 10, 1, 2, 3, 11, 12, 5, 13])
+  np.testing.assert_array_equal(real[1], [2, 4, 6, 8, 10, 4, 11, 12, 6, 7, 13])
+  # Left-padded: what is real stands at the right end.
+  places = np.arange(whole.ids.shape[1])
+  for mask, tokens in zip(whole.mask, real, strict=True):
+    np.testing.assert_array_equal(mask, places >= len(places) - len(tokens))
+
+
+def test_a_comparison_without_separators_joins_the_parts():
+  bare = scoring.Template(before_first=(), before_second=())
+  whole = scoring.comparison(PROMPTS, FIRST, SECOND, bare)
+  np.testing.assert_array_equal(whole.ids[0, -6:], [3, 1, 1, 2, 3, 5])
+
+
+def test_a_preference_is_the_head_on_the_state_behind_both_answers():
+  model, table, _ = _bigram_world()
+  head = {"weight": jnp.arange(5.0), "bias": jnp.float32(-1.0)}
+  prompts = Tokens(ids=jnp.array([[0]]), mask=jnp.ones((1, 1), bool))
+  answer = Tokens(ids=jnp.array([[2, 4]]), mask=jnp.array([[True, False]]))
+  logits = scoring.preference_logits(
+    model,
+    {"network": table, "head": head},
+    prompts,
+    Tokens(ids=jnp.array([[3]]), mask=jnp.ones((1, 1), bool)),
+    answer,
+    template=scoring.Template(before_first=(1,), before_second=(1,)),
+  )
+  # The bigram's state is the last real token, 2.
+  np.testing.assert_array_equal(logits, [1.0])
+
+
+@pytest.fixture(scope="module")
+def rater(network):
+  model, params = _with_head(network)
+  read = jax.jit(
+    functools.partial(scoring.preference_logits, model, template=TEMPLATE),
+    compiler_options=QUICK,
+  )
+  return functools.partial(read, params), model, params
+
+
+def test_preference_logits_are_blind_to_padding(rater):
+  read, *_ = rater
+  padded = read(
+    _padded(PROMPTS, left=3), _padded(FIRST, right=2), _padded(SECOND, right=1)
+  )
+  np.testing.assert_allclose(read(PROMPTS, FIRST, SECOND), padded, atol=1e-5)
+
+
+def test_a_preference_reads_every_part_and_their_order(rater):
+  read, *_ = rater
+  logits = read(PROMPTS, FIRST, SECOND)
+
+  def changed(tokens, place):
+    return tokens.replace(ids=tokens.ids.at[0, place].add(1))
+
+  for other in (
+    (changed(PROMPTS, 2), FIRST, SECOND),
+    (PROMPTS, changed(FIRST, 0), SECOND),
+    (PROMPTS, FIRST, changed(SECOND, 0)),
+    (PROMPTS, SECOND, FIRST),
+  ):
+    difference = np.abs(read(*other) - logits)
+    assert difference[0] > 1e-5
+
+
+def test_the_gradient_of_a_preference_reaches_network_and_head(rater):
+  _, model, params = rater
+
+  def total(params):
+    return scoring.preference_logits(
+      model, params, PROMPTS, FIRST, SECOND, template=TEMPLATE
+    ).sum()
+
+  gradients = jax.jit(jax.grad(total), compiler_options=QUICK)(params)
+  # d logit / d bias = 1 in each of two rows.
+  np.testing.assert_allclose(gradients["head"]["bias"], 2.0)
+  table = np.asarray(gradients["network"]["embedding"]["table"])
+  norms = np.abs(table).max(axis=1)
+  # Ids of the prompts, the answers and the template.
+  assert np.all(norms[[1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13]] > 0)
+  if not model.settings.tied:
+    assert not np.any(norms[[9, 14, 15, 16]])
+
+
+def test_swapping_averages_what_both_orders_say():
+  # P(a, b) = 1/2 and P(b, a) = 3/4: (1/2 + 1 - 3/4) / 2.
+  actual = scoring.swap_averaged(jnp.zeros(1), jnp.log(jnp.full(1, 3.0)))
+  np.testing.assert_allclose(actual, [0.375], rtol=1e-6)
+
+
+def test_averaged_preferences_of_both_sides_sum_to_one():
+  model, table, _ = _bigram_world()
+  head = {"weight": jnp.arange(5.0) / 4, "bias": jnp.float32(0.0)}
+  prompt, first, second = (
+    Tokens(ids=jnp.array([[i]]), mask=jnp.ones((1, 1), bool)) for i in (0, 3, 2)
+  )
+
+  def prefer(*answers):
+    return scoring.preferences(
+      model,
+      {"network": table, "head": head},
+      prompt,
+      *answers,
+      template=scoring.Template(before_first=(1,), before_second=(1,)),
+    )
+
+  # The bigram reads who stands second: logits 2 / 4, and 3 / 4 swapped.
+  expected = (1 / (1 + np.exp(-0.5)) + 1 - 1 / (1 + np.exp(-0.75))) / 2
+  np.testing.assert_allclose(prefer(first, second), [expected], rtol=1e-6)
+  np.testing.assert_allclose(prefer(second, first), [1 - expected], rtol=1e-6)
+  np.testing.assert_allclose(prefer(first, first), [0.5], rtol=1e-6)
 
 
 def test_chunked_scoring_never_holds_the_logits_of_a_batch():
