@@ -26,6 +26,13 @@ class Tokens:
 
 
 @flax.struct.dataclass
+class Prompts:
+  """Prompts to answer, for a method that samples its own responses."""
+
+  prompt: Tokens
+
+
+@flax.struct.dataclass
 class Demonstration:
   """A prompt and the response to imitate."""
 
@@ -65,17 +72,22 @@ class ScoredResponses:
 
 @flax.struct.dataclass
 class Rollout:
-  """K sampled responses to each prompt.
+  """K responses to each prompt, sampled for learning.
 
   Attributes:
     prompt: what was answered, [B, T].
     responses: what was sampled, [B, K, T].
-    logprobs: log-probability of each sampled token under the policy that
-      sampled it, in nats; 0 where the response is padded.
-    version: the optimiser step whose parameters sampled it.
+    logprobs: log-probability of each sampled token in nats, under the
+      parameters that sampled it and at the temperature of sampling; 0 where the
+      response is padded.
+    ended: whether each response has an end-of-sequence token.
+    version: the update whose parameters sampled it.
+    demonstration: what a person answered, where the method needs it.
   """
 
   prompt: Tokens
   responses: Tokens
   logprobs: Float[Array, "B K T"]
-  version: Int[Array, ""]
+  ended: Bool[Array, "B K"]
+  version: Int[Array, "B"]
+  demonstration: Tokens | None = None

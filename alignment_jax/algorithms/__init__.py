@@ -7,6 +7,7 @@ from alignment_jax.algorithms.dpo import dpo
 from alignment_jax.algorithms.dro import dro
 from alignment_jax.algorithms.ipo import ipo
 from alignment_jax.algorithms.reward_model import reward_model
+from alignment_jax.algorithms.rloo import rloo
 from alignment_jax.algorithms.sft import sft
 
 # A factory takes the model, then keywords that are the method's configuration.
@@ -15,5 +16,6 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
   "dro": dro,
   "ipo": ipo,
   "reward_model": reward_model,
+  "rloo": rloo,
   "sft": sft,
 }

@@ -10,6 +10,27 @@ from alignment_jax.ops.masking import Mean
 Metrics = dict[str, Mean]
 
 
+class Collect(NamedTuple):
+  """How an online method makes what it learns from.
+
+  A judge stands between the two functions. It may run on the host, so they are
+  compiled apart, and `sample` may run elsewhere and with older parameters.
+
+  Attributes:
+    sample: (trainable, slow, batch, key) -> Rollout.
+    wants: what a judge must say of a rollout: `reward`, [B, K] of its
+      responses (and one more of the demonstration, if the rollout has one),
+      `preference`, [B, K, K], P(response i beats response j), or `nothing`:
+      the method knows by itself, and gets zeros [B, K].
+    prepare: (trainable, slow, Rollout, what the judge said) -> what `loss`
+      takes; every leaf has a row for each prompt.
+  """
+
+  sample: Callable[..., Any]
+  wants: str
+  prepare: Callable[..., Any]
+
+
 class Algorithm(NamedTuple):
   """What a training step needs to know of a method.
 
@@ -18,28 +39,22 @@ class Algorithm(NamedTuple):
 
   Attributes:
     init: (key, policy_params) -> (trainable, slow).
-    collect: (trainable, slow, batch, key) -> batch; samples and judges when
-      online, the identity when offline.
+    collect: samples and judges when online, None when offline.
     loss: (trainable, slow, batch, key) -> (Mean, metrics). The one reduction
       happens here, into totals and weights that add up over parts of a batch.
-    refresh: (trainable, slow, step) -> (trainable, slow), after each update.
-    batch: the type of the batches it learns from, one of `types`.
+    refresh: (trainable, slow, step, metrics) -> (trainable, slow), after each
+      update; metrics are the divided ones of that update.
+    batch: the type of the data it starts from, one of `types`.
   """
 
   init: Callable[[Key[Array, ""], PyTree], tuple[PyTree, PyTree]]
-  collect: Callable[..., Any]
+  collect: Collect | None
   loss: Callable[..., tuple[Mean, Metrics]]
   refresh: Callable[..., tuple[PyTree, PyTree]]
   batch: type
 
 
-def offline(trainable, slow, batch, key):
-  """`collect` of a method that learns from the data as it is."""
-  del trainable, slow, key
-  return batch
-
-
-def frozen(trainable, slow, step):
+def frozen(trainable, slow, step, metrics):
   """`refresh` of a method whose slow state never moves."""
-  del step
+  del step, metrics
   return trainable, slow

@@ -77,4 +77,4 @@ def dro(
       "empty_responses": masking.weighted(1.0 - real, jnp.ones_like(real)),
     }
 
-  return base.Algorithm(init, base.offline, loss, base.frozen, ScoredResponses)
+  return base.Algorithm(init, None, loss, base.frozen, ScoredResponses)

@@ -77,7 +77,7 @@ def offline_pairs(
       "empty_responses": empty,
     }
 
-  return base.Algorithm(init, base.offline, loss, base.frozen, PreferencePair)
+  return base.Algorithm(init, None, loss, base.frozen, PreferencePair)
 
 
 def stack(batch: PreferencePair):

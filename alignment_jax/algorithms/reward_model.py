@@ -59,4 +59,4 @@ def reward_model(model: Model, *, pooling: str = "last") -> base.Algorithm:
       "empty_responses": empty,
     }
 
-  return base.Algorithm(init, base.offline, loss, base.frozen, PreferencePair)
+  return base.Algorithm(init, None, loss, base.frozen, PreferencePair)

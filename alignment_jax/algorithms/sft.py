@@ -40,4 +40,4 @@ def sft(model: Model) -> base.Algorithm:
       "accuracy": masking.weighted(greedy, real),
     }
 
-  return base.Algorithm(init, base.offline, loss, base.frozen, Demonstration)
+  return base.Algorithm(init, None, loss, base.frozen, Demonstration)

@@ -10,13 +10,13 @@ import jax
 from jaxtyping import Array
 
 from alignment_jax import errors, parallel
-from alignment_jax.training import checkpoint, metrics, state
+from alignment_jax.training import checkpoint, feeds, metrics, state
 
 
 def train(
   update: Callable,
-  make_state: Callable[[], state.TrainState],
-  batches: Callable[[int], tuple[Any, dict[str, float]]],
+  make_state: Callable[..., state.TrainState],
+  open_feed: Callable[[int], contextlib.AbstractContextManager[feeds.Feed]],
   key: Array,
   *,
   mesh: jax.sharding.Mesh,
@@ -28,6 +28,7 @@ def train(
   checkpoint_every: int,
   meta: dict[str, Any],
   schedule: Callable[[int], Array],
+  arguments: tuple[Any, ...] = (),
   progress: bool = True,
 ) -> state.TrainState:
   """Runs to `steps` from the newest checkpoint in `workdir`, or from the start.
@@ -39,7 +40,8 @@ def train(
     update: from `step.make_update`.
     make_state: the state before the first step; compiled here, so that
       parameters are born where they belong.
-    batches: step -> (batch on the host, numbers about it).
+    open_feed: first step -> what each update learns from; a context, since
+      one that works beside the loop has to be ended.
     key: of the whole run.
     mesh: where to run.
     axes: `Model.axes`.
@@ -50,17 +52,18 @@ def train(
     checkpoint_every: steps between two checkpoints.
     meta: written beside each checkpoint.
     schedule: step -> learning rate, for the log.
+    arguments: of `make_state`, such as a policy to start from; given away.
     progress: whether to show the bar.
 
   Returns:
     The state after the last step.
 
   Raises:
-    UserError: the loss is no longer a finite number, or a checkpoint does not
-      fit.
+    UserError: the loss is no longer a finite number, a checkpoint does not fit,
+      or the feed failed (what was learnt is saved then).
     RuntimeError: the update was compiled again after its second step.
   """
-  abstract = jax.eval_shape(make_state)
+  abstract = jax.eval_shape(make_state, *arguments)
   placed = parallel.shardings(mesh, abstract, axes)
   run = parallel.jit(
     update, donate_argnums=0, out_shardings=(placed, parallel.replicated(mesh))
@@ -72,7 +75,11 @@ def train(
     start = checkpoints.latest()
     if start is None:
       start = 0
-      current = parallel.jit(make_state, out_shardings=placed)()
+      current = parallel.jit(
+        make_state,
+        out_shardings=placed,
+        donate_argnums=tuple(range(len(arguments))),
+      )(*arguments)
     else:
       current = checkpoints.restore(
         start, checkpoint.target_of(abstract, placed)
@@ -87,9 +94,18 @@ def train(
         enabled=parallel.is_main_process(),
       )
     )
+    feed = stack.enter_context(open_feed(start))
     for step in range(start, steps):
-      batch, about = batches(step)
-      current, scalars = run(current, parallel.put_batch(mesh, batch), key)
+      try:
+        batch, about = feed(step, current)
+      except feeds.FeedError as error:
+        if step > 0:
+          checkpoints.save(step, current, {**meta, "step": step})
+        kept = f"step {step} is saved" if step > 0 else "nothing was learnt yet"
+        raise errors.UserError(
+          f"'{title}': {error} ({kept}; the same command goes on from there)"
+        ) from error
+      current, scalars = run(current, batch, key)
       done = step + 1
       if parallel.compilations(run) > 1 and step > start:
         raise RuntimeError(

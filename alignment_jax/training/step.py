@@ -11,27 +11,42 @@ from alignment_jax.algorithms.base import Algorithm
 from alignment_jax.ops.masking import divide
 
 
+def keys_of(key: Array, step: Array | int) -> tuple[Array, Array]:
+  """The keys of one step, for collecting and for learning.
+
+  They depend on the run's key and the step alone, so a run that is resumed
+  draws what the uninterrupted one would have drawn.
+  """
+  collect_key, loss_key = jax.random.split(jax.random.fold_in(key, step))
+  return collect_key, loss_key
+
+
 def make_update(
   algorithm: Algorithm,
   optimizer: optax.GradientTransformation,
   *,
   microbatches: int = 1,
+  epochs: int = 1,
+  minibatches: int = 1,
 ) -> Callable:
   """update(state, batch, key) -> (state, metrics).
 
-  Pure and not compiled. The key of step n is `fold_in(key, n)`, so a run that
-  is resumed draws what the uninterrupted one would have drawn. Losses and
-  gradients of microbatches are added as totals and divided once by the total
-  weight, so that any split of the batch gives the same update.
+  Pure and not compiled. It takes what `algorithm.loss` takes: the data of an
+  offline method, or what `algorithm.collect` made of them. Losses and gradients
+  of microbatches are added as totals and divided once by the total weight, so
+  that any split of the batch gives the same update.
 
   Args:
     algorithm: the method.
     optimizer: acts on the algorithm's trainable parameters.
-    microbatches: parts of the batch that are processed one after the other.
+    microbatches: parts of a minibatch that are processed one after the other.
+    epochs: how often the batch is gone through.
+    minibatches: parts of the batch, shuffled anew in each epoch, that get an
+      optimiser step each.
 
   Returns:
     The update; its metrics are scalars, the algorithm's own plus
-    `gradient_norm`.
+    `gradient_norm`, as means over epochs and minibatches.
   """
 
   def gradients(trainable, slow, batch, key):
@@ -43,13 +58,7 @@ def make_update(
     return grads, weight, metrics
 
   def accumulated(trainable, slow, batch, key):
-    # Strided parts keep each device's rows on that device.
-    parts = jax.tree.map(
-      lambda a: jnp.moveaxis(
-        a.reshape(a.shape[0] // microbatches, microbatches, *a.shape[1:]), 1, 0
-      ),
-      batch,
-    )
+    parts = _strided(batch, microbatches)
 
     def add(sums, part):
       index, batch = part
@@ -63,31 +72,65 @@ def make_update(
     sums, _ = jax.lax.scan(add, zeros, (jnp.arange(microbatches), parts))
     return sums
 
-  def update(state, batch, key: Array):
-    key = jax.random.fold_in(key, state.step)
-    collect_key, loss_key = jax.random.split(key)
-    batch = algorithm.collect(state.trainable, state.slow, batch, collect_key)
+  def descend(carry, batch, key, number):
+    trainable, slow, optimizer_state = carry
     compute = gradients if microbatches == 1 else accumulated
-    grads, weight, metrics = compute(
-      state.trainable, state.slow, batch, loss_key
-    )
+    grads, weight, metrics = compute(trainable, slow, batch, key)
     grads = jax.tree.map(lambda g: divide(g, jnp.full(g.shape, weight)), grads)
     # Optax mixes its integer step count with floats; our own code does not.
     with jax.numpy_dtype_promotion("standard"):
       updates, optimizer_state = optimizer.update(
-        grads, state.optimizer_state, state.trainable
+        grads, optimizer_state, trainable
       )
-    step = state.step + 1
-    trainable, slow = algorithm.refresh(
-      optax.apply_updates(state.trainable, updates), state.slow, step
-    )
     scalars = {name: mean.value() for name, mean in metrics.items()}
     scalars["gradient_norm"] = optax.tree.norm(grads)
+    trainable, slow = algorithm.refresh(
+      optax.apply_updates(trainable, updates), slow, number, scalars
+    )
+    return (trainable, slow, optimizer_state), scalars
+
+  def update(state, batch, key: Array):
+    _, key = keys_of(key, state.step)
+    carry = state.trainable, state.slow, state.optimizer_state
+    count = epochs * minibatches
+    if count == 1:
+      carry, scalars = descend(carry, batch, key, state.step + 1)
+    else:
+
+      def one(carry, index):
+        epoch, part = index // minibatches, index % minibatches
+        shuffled = _shuffled(batch, jax.random.fold_in(key, epoch), minibatches)
+        return descend(
+          carry,
+          jax.tree.map(lambda a: a[part], shuffled),
+          jax.random.fold_in(key, epochs + index),
+          state.step * count + index + 1,
+        )
+
+      carry, history = jax.lax.scan(one, carry, jnp.arange(count))
+      scalars = jax.tree.map(jnp.mean, history)
+    trainable, slow, optimizer_state = carry
     return state.replace(
-      step=step,
+      step=state.step + 1,
       trainable=trainable,
       slow=slow,
       optimizer_state=optimizer_state,
     ), scalars
 
   return update
+
+
+def _strided(batch, parts):
+  """[B, ...] to [parts, B / parts, ...]; a device's rows stay on that device."""
+  return jax.tree.map(
+    lambda a: jnp.moveaxis(
+      a.reshape(a.shape[0] // parts, parts, *a.shape[1:]), 1, 0
+    ),
+    batch,
+  )
+
+
+def _shuffled(batch, key, parts):
+  rows = jax.tree.leaves(batch)[0].shape[0]
+  order = jax.random.permutation(key, rows) if parts > 1 else jnp.arange(rows)
+  return _strided(jax.tree.map(lambda a: a[order], batch), parts)

@@ -1,5 +1,6 @@
 """The loop: exact resume, trip-wires, checkpoints."""
 
+import contextlib
 import pathlib
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from alignment_jax import errors, parallel
-from alignment_jax.training import checkpoint, loop, metrics, state
+from alignment_jax.training import checkpoint, feeds, loop, metrics, state
 
 
 def noisy_update(now, batch, key):
@@ -37,12 +38,13 @@ def batches(step):
 
 
 def run(workdir, *, update=noisy_update, batches=batches, steps=10):
+  mesh = parallel.make_mesh(data=8, fsdp=1, tensor=1)
   return loop.train(
     update,
     first_state,
-    batches,
+    lambda start: contextlib.nullcontext(feeds.offline(batches, mesh)),
     jax.random.key(3),
-    mesh=parallel.make_mesh(data=8, fsdp=1, tensor=1),
+    mesh=mesh,
     axes={},
     workdir=pathlib.Path(workdir),
     title="test",

@@ -1,0 +1,148 @@
+"""What each update learns from: data as they are, or rollouts that were judged.
+
+A feed is called with the number of updates made so far and the state, and
+returns a batch on the devices and numbers about it. It depends on these two and
+the run's key alone, so that a resumed run is fed as the uninterrupted one.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from alignment_jax import errors, parallel
+from alignment_jax.algorithms.base import Collect
+from alignment_jax.training import step as steps
+from alignment_jax.training.state import TrainState
+
+Batches = Callable[[int], tuple[Any, Mapping[str, float]]]
+Feed = Callable[[int, TrainState], tuple[Any, Mapping[str, float]]]
+
+# (rollout on the host) -> rewards [B, K] or preferences [B, K, K]
+Judge = Callable[[Any], np.ndarray]
+
+
+class FeedError(errors.UserError):
+  """No batch can be made; what has been learnt so far is worth saving."""
+
+
+class Judged(NamedTuple):
+  """A rollout, what the judge said of it, and numbers about its prompts."""
+
+  rollout: Any
+  scores: np.ndarray
+  about: Mapping[str, float]
+
+
+def offline(batches: Batches, mesh: jax.sharding.Mesh) -> Feed:
+  """The data as they are."""
+
+  def feed(step, state):
+    del state
+    batch, about = batches(step)
+    return parallel.put_batch(mesh, batch), about
+
+  return feed
+
+
+def sampler(
+  collect: Collect,
+  judge: Judge,
+  batches: Batches,
+  key: jax.Array,
+  *,
+  mesh: jax.sharding.Mesh,
+) -> Callable[[int, int, Any, Any], Judged]:
+  """(step, version, trainable, slow) -> the judged rollout of that step.
+
+  Raises, when called:
+    FeedError: the judge failed, or said something that is no score.
+  """
+  sample = parallel.jit(collect.sample)
+
+  def run(step, version, trainable, slow):
+    batch, about = batches(step)
+    collect_key, _ = steps.keys_of(key, step)
+    rollout = jax.device_get(
+      sample(trainable, slow, parallel.put_batch(mesh, batch), collect_key)
+    )
+    if parallel.compilations(sample) > 2:
+      raise RuntimeError(
+        f"sampling was compiled again at step {step}: the shape, dtype or"
+        " sharding of its prompts or parameters changed"
+      )
+    rollout = rollout.replace(version=np.full_like(rollout.version, version))
+    if collect.wants == "nothing":
+      return Judged(rollout, np.zeros(rollout.ended.shape, np.float32), about)
+    try:
+      scores = np.asarray(judge(rollout), np.float32)
+    except errors.UserError as error:
+      raise FeedError(f"at step {step}: {error}") from error
+    except Exception as error:  # a judge is a program: it may raise anything
+      raise FeedError(f"the judge failed at step {step}: {error!r}") from error
+    _check(collect, rollout, scores, step)
+    return Judged(rollout, scores, about)
+
+  return run
+
+
+def preparer(collect: Collect, mesh: jax.sharding.Mesh) -> Callable:
+  """(step, state, Judged) -> the batch of that step, and numbers about it."""
+  prepare = parallel.jit(collect.prepare)
+
+  def run(step, state, judged):
+    rollout, scores = parallel.put_batch(mesh, (judged.rollout, judged.scores))
+    batch = prepare(state.trainable, state.slow, rollout, scores)
+    staleness = step - int(judged.rollout.version[0])
+    return batch, {**judged.about, "staleness": staleness}
+
+  return run
+
+
+def synchronous(
+  collect: Collect,
+  judge: Judge,
+  batches: Batches,
+  key: jax.Array,
+  *,
+  mesh: jax.sharding.Mesh,
+) -> Feed:
+  """Rollouts of the policy as it is, one after the other with learning.
+
+  Args:
+    collect: of the algorithm.
+    judge: of its rollouts.
+    batches: step -> (batch of prompts on the host, numbers about it).
+    key: of the run; each step draws from its own.
+    mesh: where to sample.
+  """
+  make = sampler(collect, judge, batches, key, mesh=mesh)
+  finish = preparer(collect, mesh)
+
+  def feed(step, state):
+    return finish(step, state, make(step, step, state.trainable, state.slow))
+
+  return feed
+
+
+def _check(collect, rollout, scores, step):
+  """Refuses what is not one finite score per response."""
+  rows, count = rollout.responses.ids.shape[:2]
+  shape = (
+    (rows, count, count)
+    if collect.wants == "preference"
+    else (rows, count + (rollout.demonstration is not None))
+  )
+  if scores.shape != shape:
+    raise FeedError(
+      f"the judge returned scores of shape {scores.shape} at step {step} for"
+      f" {rows} prompts with {count} responses each; expected {shape}"
+    )
+  bad = np.argwhere(~np.isfinite(scores))
+  if len(bad):
+    place = ", ".join(map(str, bad[0]))
+    raise FeedError(
+      f"the judge returned {scores[tuple(bad[0])]} at step {step}, place"
+      f" [{place}] of {scores.shape}; every score must be a finite number"
+    )

@@ -1,0 +1,166 @@
+"""Every method that samples: one collected batch, one step, and the shared parts.
+
+What each one learns is in its own file; here is what holds for all.
+"""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alignment_jax import algorithms, models, optimizers, types
+from alignment_jax.algorithms import online
+from alignment_jax.parallel import make_mesh
+from alignment_jax.training import feeds, state, step
+
+ONLINE = {
+  "rloo": {"beta": 0.05},
+}
+ROWS, TARGET = 8, 5
+
+
+def prompts(number):
+  random = np.random.default_rng(number)
+  ids = random.integers(2, 16, (ROWS, 4)).astype(np.int32)
+  prompt = types.Tokens(ids, np.ones(ids.shape, bool))
+  answer = types.Tokens(ids[:, :3], np.ones((ROWS, 3), bool))
+  return prompt, answer
+
+
+def judge_for(wants):
+  """Counts one token; the better of two wins by its sigmoid."""
+
+  def rewards(rollout):
+    responses = rollout.responses
+    counts = ((responses.ids == TARGET) & responses.mask).sum(axis=-1)
+    counts = counts.astype(np.float32)
+    if rollout.demonstration is None:
+      return counts
+    return np.concatenate([counts, np.ones((ROWS, 1), np.float32)], axis=1)
+
+  def preferences(rollout):
+    counts = rewards(rollout)
+    return 1 / (1 + np.exp(counts[:, None, :] - counts[:, :, None]))
+
+  return {"reward": rewards, "preference": preferences, "nothing": None}[wants]
+
+
+def method(name, **changes):
+  model = models.make_model("decoder_tiny", vocabulary_size=16)
+  sampling = online.Sampling(
+    **{
+      "samples": 4,
+      "max_tokens": 4,
+      "temperature": 1.0,
+      "eos_id": 1,
+      **changes,
+    }
+  )
+  return model, algorithms.ALGORITHMS[name](
+    model, sampling=sampling, **ONLINE[name]
+  )
+
+
+def one_update(name, **options):
+  """States before and after one step, its metrics, and the batch."""
+  model, algorithm = method(name)
+  optimizer = optimizers.make_optimizer(
+    "sgd",
+    optimizers.make_schedule(
+      "constant", learning_rate=1e-2, warmup_steps=0, total_steps=9
+    ),
+    weight_decay=0.0,
+    clip_norm=0.0,
+  )
+  key = jax.random.key(0)
+  first = jax.jit(
+    lambda: state.make_state(algorithm, optimizer, key, model.init(key))
+  )()
+
+  def batches(number):
+    prompt, answer = prompts(number)
+    data = {
+      types.Prompts: lambda: types.Prompts(prompt),
+      types.Demonstration: lambda: types.Demonstration(prompt, answer),
+    }
+    return data[algorithm.batch](), {}
+
+  mesh = make_mesh(data=-1, fsdp=1, tensor=1)
+  judge = judge_for(algorithm.collect.wants)
+  feed = feeds.synchronous(algorithm.collect, judge, batches, key, mesh=mesh)
+  batch, about = feed(0, first)
+  update = jax.jit(step.make_update(algorithm, optimizer, **options))
+  last, metrics = update(first, batch, key)
+  return first, last, jax.device_get(metrics), batch, about
+
+
+def test_the_table_and_these_tests_name_the_same_methods():
+  assert ONLINE.keys() == {
+    name
+    for name, factory in algorithms.ALGORITHMS.items()
+    if "sampling" in inspect.signature(factory).parameters
+  }
+
+
+@pytest.mark.parametrize("name", sorted(ONLINE))
+def test_a_step_keeps_the_tree_and_reports_finite_numbers(name):
+  first, last, metrics, _, about = one_update(name)
+  assert jax.tree.structure(first) == jax.tree.structure(last)
+  for old, new in zip(
+    jax.tree.leaves(first), jax.tree.leaves(last), strict=True
+  ):
+    assert old.dtype == new.dtype and old.shape == new.shape
+  moved = [
+    float(jnp.max(jnp.abs(a - b)))
+    for a, b in zip(
+      jax.tree.leaves(first.trainable["policy"]),
+      jax.tree.leaves(last.trainable["policy"]),
+      strict=True,
+    )
+  ]
+  assert max(moved) > 0
+  assert all(np.isfinite(value) for value in metrics.values()), metrics
+  assert about["staleness"] == 0
+  # The policy is the one that sampled: before the update nothing has moved.
+  assert metrics["ratio/mean"] == pytest.approx(1, abs=1e-4)
+  assert metrics["ratio/logprob_mismatch"] < 1e-5
+
+
+def test_epochs_and_minibatches_make_that_many_optimiser_steps():
+  _, last, metrics, _, _ = one_update("rloo", epochs=2, minibatches=4)
+  counts = [
+    leaf for leaf in jax.tree.leaves(last.optimizer_state) if leaf.ndim == 0
+  ]
+  assert int(last.step) == 1
+  assert {int(count) for count in counts} == {8}
+  assert np.isfinite(metrics["loss"])
+
+
+def test_a_response_without_an_end_loses_the_penalty():
+  sampling = online.Sampling(
+    samples=2, max_tokens=4, temperature=1.0, eos_id=1, missing_eos_penalty=2.0
+  )
+  ended = jnp.array([[True, False]])
+  scores = jnp.array([[0.5, 0.5]])
+  np.testing.assert_array_equal(
+    online.penalised(scores, ended, sampling), [[0.5, -1.5]]
+  )
+  even = jnp.full((1, 2, 2), 0.5)
+  np.testing.assert_array_equal(
+    online.penalised(even, ended, sampling), [[[0.5, 1.0], [0.0, 0.5]]]
+  )
+
+
+@pytest.mark.parametrize(
+  "changes, message",
+  [
+    ({"samples": 0}, "samples and max_tokens must be at least 1, got 0 and 4"),
+    ({"temperature": 0.0}, "temperature"),
+    ({"missing_eos_penalty": -1.0}, "missing_eos_penalty"),
+  ],
+)
+def test_settings_of_sampling_out_of_range_are_refused(changes, message):
+  with pytest.raises(ValueError, match=message):
+    method("rloo", **changes)
