@@ -154,7 +154,8 @@ def sample_policy(model: Model, sampling: Sampling) -> Callable:
 
 
 def prepare_with_reference(model: Model, sampling: Sampling) -> Callable:
-  """`Collect.prepare`: penalised scores and the reference's log-probabilities."""
+  """`Collect.prepare`: penalised scores, and the log-probabilities under the
+  reference."""
 
   def prepare(trainable, slow, rollout, scores):
     del trainable

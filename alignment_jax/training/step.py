@@ -121,7 +121,7 @@ def make_update(
 
 
 def _strided(batch, parts):
-  """[B, ...] to [parts, B / parts, ...]; a device's rows stay on that device."""
+  """[B, ...] to [parts, B / parts, ...]; rows stay on their device."""
   return jax.tree.map(
     lambda a: jnp.moveaxis(
       a.reshape(a.shape[0] // parts, parts, *a.shape[1:]), 1, 0

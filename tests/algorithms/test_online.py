@@ -1,4 +1,4 @@
-"""Every method that samples: one collected batch, one step, and the shared parts.
+"""Every method that samples: one collected batch, one step, the shared parts.
 
 What each one learns is in its own file; here is what holds for all.
 """
