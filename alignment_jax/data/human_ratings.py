@@ -44,6 +44,7 @@ _FILES = {
   "news": "nytEditorialSnippets",
   "tweet": "tweets",
 }
+DOMAINS = tuple(_FILES)
 
 
 class RatedText(NamedTuple):

@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from alignment_jax import errors
-from alignment_jax.data import builder, rows
+from alignment_jax.data import builder, human_ratings, rows
 
 SPLITS = ("train", "validation", "test")
-FORMS = ("human_ratings", "FILE.jsonl", "FILE.parquet", "tfds:NAME[/CONFIG]")
+FORMS = (
+  "human_ratings[/DOMAIN]",
+  "FILE.jsonl",
+  "FILE.parquet",
+  "tfds:NAME[/CONFIG]",
+)
 
 _VIEWS = {
   "demonstration": "demonstrations",
@@ -30,7 +35,7 @@ def open_source(
   splits keeps them, and gives up rows of `train` for the others.
 
   Args:
-    name: one of `FORMS`.
+    name: one of `FORMS`; a domain is one of `human_ratings.DOMAINS`.
     kind: a key of `rows.NEEDED`.
     split: one of `SPLITS`.
     data_dir: where prepared data are kept.
@@ -43,10 +48,9 @@ def open_source(
     raise errors.unknown("kind of data", kind, rows.NEEDED)
   if split not in SPLITS:
     raise errors.unknown("split", split, SPLITS)
-  if name == "human_ratings":
-    return _View(
-      builder.open_view(_VIEWS[kind], split, data_dir=data_dir), kind, name
-    )
+  source, _, domain = name.partition("/")
+  if source == "human_ratings":
+    return _human_ratings(name, domain, kind, split, data_dir)
   if name.startswith("tfds:"):
     return _from_tfds(name.removeprefix("tfds:"), kind, split, data_dir)
   reader = _READERS.get(pathlib.Path(name).suffix)
@@ -60,6 +64,18 @@ def open_source(
     raise errors.UserError(f"cannot read {path}: {reason}") from error
   places = _split_by_prompt([row["prompt"] for row in table], SPLITS, name)
   return [table[place] for place in places[split]]
+
+
+def _human_ratings(name, domain, kind, split, data_dir):
+  if name != "human_ratings" and domain not in human_ratings.DOMAINS:
+    raise errors.unknown(
+      "domain of human_ratings", domain, human_ratings.DOMAINS
+    )
+  view = builder.open_view(_VIEWS[kind], split, data_dir=data_dir)
+  rated = _View(view, kind, name)
+  if not domain:
+    return rated
+  return _Part(rated, builder.places_of(view, domain))
 
 
 class _View(Sequence):

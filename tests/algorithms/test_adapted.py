@@ -7,10 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, errors, models, optimizers, types
+from alignment_jax import (
+  algorithms,
+  errors,
+  models,
+  optimizers,
+  types,
+)
 from alignment_jax.algorithms import adapted, base
 from alignment_jax.models import lora
-from alignment_jax.training import state, step
+from alignment_jax.training import checkpoint, state, step
 
 LORA = dict(rank=4, alpha=8.0, targets=("*/attention/*/kernel", "*/mlp/*"))
 METHODS = {
@@ -212,6 +218,22 @@ def test_networks_of_one_method_have_adapters_of_their_own():
   policy = jax.tree.leaves(first.trainable["policy"])
   value = jax.tree.leaves(first.trainable["value"]["network"])
   assert any(np.any(a != b) for a, b in zip(policy, value, strict=True))
+
+
+def test_a_restored_run_goes_on_bit_for_bit(tmp_path):
+  _, low, first, whole, _ = trained("ipo")
+  update = jax.jit(step.make_update(low, optimizer_of()))
+  batch, key = batch_of(low.batch), jax.random.key(0)
+  for _ in range(3):
+    first, _ = update(first, batch, key)
+  placed = jax.tree.map(lambda leaf: leaf.sharding, first)
+  with checkpoint.Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(3, first, {})
+  with checkpoint.Checkpoints(tmp_path) as checkpoints:
+    now = checkpoints.restore(3, checkpoint.target_of(first, placed))
+  for _ in range(5):
+    now, _ = update(now, batch, key)
+  assert_same(now, whole)
 
 
 def test_weight_decay_pulls_the_adapters_towards_nothing():

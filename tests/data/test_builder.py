@@ -56,6 +56,28 @@ def test_what_is_read_is_what_the_view_makes(data_dir, kind):
       )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_domain_is_its_rows_alone_in_their_order(data_dir, kind):
+  for split in ("train", "test"):
+    every, movies = (
+      rows(open_source(name, kind, split, data_dir=str(data_dir)))
+      for name in ("human_ratings", "human_ratings/movie")
+    )
+    assert movies == [row for row in every if row["domain"] == "movie"]
+    assert 0 < len(movies) < len(every)
+    assert all(row["prompt"].startswith("movie: ") for row in movies)
+
+
+@pytest.mark.parametrize("domain", ["film", "", "movie/x"])
+def test_an_unknown_domain_lists_those_there_are(tmp_path, domain):
+  with pytest.raises(
+    errors.UserError, match="available: movie, news, product, tweet"
+  ):
+    open_source(
+      f"human_ratings/{domain}", "preference", "train", data_dir=str(tmp_path)
+    )
+
+
 def test_a_loop_over_the_rows_ends_after_the_last(data_dir):
   source = open_source(
     "human_ratings", "feedback", "test", data_dir=str(data_dir)

@@ -1,16 +1,20 @@
 """A config that cannot work is one clear error before anything runs."""
 
+import json
+
+import ml_collections
 import pytest
 
 from alignment_jax import errors
 from alignment_jax.experiment import settings
-from configs import dpo, dro_t5, quickstart, quickstart_t5
+from configs import dpo, dro_t5, quickstart, quickstart_t5, smollm2_ipo
 
 CONFIGS = {
   "dpo": dpo,
   "dro_t5": dro_t5,
   "quickstart": quickstart,
   "quickstart_t5": quickstart_t5,
+  "smollm2_ipo": smollm2_ipo,
 }
 
 
@@ -39,7 +43,7 @@ def changed(path, value):
     ("model.name", "gpt9", "no model 'gpt9'; available: decoder, decoder_mini"),
     ("optimizer.name", "adamx", "no optimizer 'adamx'; available: adafactor"),
     ("optimizer.schedule", "wavy", "no schedule 'wavy'; available: constant"),
-    ("evaluation.judge", "me", "no judge 'me'; available: vader"),
+    ("evaluation.judge", "me", "no judge 'me'; available: "),
     ("algorithm.tua", 0.1, "no setting of algorithm 'ipo' 'tua'"),
     ("algorithm.tau", -1.0, "tau must be > 0, got -1"),
     ("algorithm.tau", "big", "algorithm 'ipo'"),
@@ -53,6 +57,12 @@ def changed(path, value):
     ("sft.algorithm.name", "dpo", "config.sft.algorithm.name must be 'sft'"),
     ("optimizer.learning_rate", 0.0, "learning_rate must be > 0"),
     ("surprise", 1, "no field in config 'surprise'"),
+    ("lora.rank", -1, "config.lora.rank must be >= 0, got -1"),
+    ("lora.rank", 2.5, "config.lora.rank must be of type int"),
+    ("lora.alpha", 0.0, "config.lora.alpha must be > 0, got 0.0"),
+    ("lora.targets", "*/kernel", "config.lora.targets must be a tuple of"),
+    ("lora.targets", (), "config.lora.targets must be a tuple of"),
+    ("lora.strength", 1, "no field in config.lora 'strength'"),
     ("mesh", 8, "config.mesh must hold the fields data, fsdp, tensor"),
   ],
 )
@@ -60,6 +70,40 @@ def test_a_wrong_field_is_named_with_what_is_allowed(path, value, message):
   with pytest.raises(errors.UserError) as caught:
     settings.read(changed(path, value))
   assert message in str(caught.value)
+
+
+def adapting(**changes):
+  config = quickstart.get_config("tiny")
+  config.lora.rank = 2
+  config.lora.update(changes)
+  return config
+
+
+def test_a_target_that_no_kernel_has_lists_the_kernels():
+  assert settings.read(adapting()).lora.rank == 2
+  with pytest.raises(errors.UserError) as caught:
+    settings.read(adapting(targets=("*/attention/keys",)))
+  assert (
+    "no kernel '*/attention/keys'; available: blocks/attention/key/kernel"
+    in str(caught.value)
+  )
+
+
+def test_adapters_need_a_trained_policy_to_adapt():
+  config = adapting()
+  config.sft.training.steps = 0
+  with pytest.raises(errors.UserError, match="nothing is there to adapt"):
+    settings.read(config)
+  config.init_from = "some/stage"
+  assert settings.read(config).lora.rank == 2
+
+
+def test_a_config_from_json_reads_as_the_one_it_was_written_from():
+  config = adapting()
+  written = json.loads(json.dumps(config.to_dict()))
+  assert settings.read(ml_collections.ConfigDict(written)) == settings.read(
+    config
+  )
 
 
 def test_a_missing_field_is_named():
