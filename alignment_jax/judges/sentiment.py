@@ -3,14 +3,15 @@
 Nothing is learned here, and nothing runs on the accelerator.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from alignment_jax import errors
+from alignment_jax.judges import base
 
 
-def vader_judge() -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
+def vader_judge() -> base.RewardJudge:
   """A judge that prefers positive words: VADER's compound score.
 
   Hutto & Gilbert, ICWSM 2014, "VADER: A parsimonious rule-based model for
@@ -23,9 +24,8 @@ def vader_judge() -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
   the wrong question scores high, and so does repeating "great".
 
   Returns:
-    `(prompts, responses) -> rewards`: one score per response, in [-1, 1],
-    float32; 0 is neutral, and what a text without known words (an empty one
-    too) gets.
+    A judge with one score per response, in [-1, 1]; 0 is neutral, and what a
+    text without known words (an empty one too) gets.
 
   Raises:
     UserError: vaderSentiment is not installed.
@@ -40,9 +40,12 @@ def vader_judge() -> Callable[[Sequence[str], Sequence[str]], np.ndarray]:
 
   analyzer = vaderSentiment.SentimentIntensityAnalyzer()
 
-  def judge(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
-    if len(prompts) != len(responses):
-      raise ValueError(f"{len(prompts)} prompts, {len(responses)} responses")
+  def judge(
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    references: base.References = None,
+  ) -> base.Rewards:
+    base.require_one_each(references, prompts=prompts, responses=responses)
     return np.asarray(
       [analyzer.polarity_scores(text)["compound"] for text in responses],
       dtype=np.float32,
