@@ -4,11 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from alignment_jax.models import layers, positions
+from alignment_jax.models import (
+  attention_choice,
+  attention_kernels,
+  layers,
+  positions,
+)
 
 
 def attend(
@@ -20,44 +24,49 @@ def attend(
   bias: Float[Array, "#B N T S"] | None = None,
   scale: float,
   softcap: float = 0.0,
+  order: attention_kernels.Order | None = None,
+  kernel: str = attention_choice.AUTO,
 ) -> Float[Array, "B T N D"]:
   """softmax(scale q k + bias) v over the keys that `mask` allows.
 
   N may be a multiple of H (grouped-query attention). The softmax is in
-  float32. XLA's own implementation, which runs everywhere. With a softcap c
-  logits z become c tanh(z / c), as in Gemma 2, which no fused kernel offers.
+  float32. With a softcap c logits z become c tanh(z / c), as in Gemma 2.
+
+  Args:
+    query: queries.
+    key: keys.
+    value: values.
+    mask: which keys each query sees.
+    bias: added to the logits.
+    scale: factor on the products.
+    softcap: c; 0 for none.
+    order: the same mask by its parts, where it has them; kernels that never
+      hold [T, S] read this one.
+    kernel: `auto`, or a key of `attention_choice.KERNELS`.
+
+  Raises:
+    UserError: no such kernel, or it cannot run this.
   """
-  if softcap:
-    return _attend_capped(query, key, value, mask, bias, scale, softcap)
-  # JAX itself promotes bfloat16 to float32 there, which strict mode refuses.
-  with jax.numpy_dtype_promotion("standard"):
-    return jax.nn.dot_product_attention(
-      query,
-      key,
-      value,
-      bias=None if bias is None else bias.astype(query.dtype),
-      mask=mask[:, None],
-      scale=scale,
-      implementation="xla",
-    )
-
-
-def _attend_capped(query, key, value, mask, bias, scale, softcap):
-  rows, count, heads, width = query.shape
-  groups = heads // key.shape[2]
-  query = query.reshape(rows, count, key.shape[2], groups, width)
-  logits = scale * jnp.einsum(
-    "btngd,bsnd->bngts", query, key, preferred_element_type=jnp.float32
+  run = attention_choice.kernel_for(
+    kernel,
+    dtype=query.dtype.name,
+    queries=query.shape[1],
+    keys=key.shape[1],
+    head_width=query.shape[-1],
+    biased=bias is not None,
+    softcap=softcap,
+    ordered=order is not None,
   )
-  logits = softcap * jnp.tanh(logits / softcap)
-  if bias is not None:
-    logits = logits + bias.astype(jnp.float32).reshape(
-      bias.shape[0], key.shape[2], groups, *bias.shape[2:]
-    )
-  logits = jnp.where(mask[:, None, None], logits, jnp.finfo(jnp.float32).min)
-  weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-  out = jnp.einsum("bngts,bsnd->btngd", weights, value)
-  return out.reshape(rows, count, heads, width)
+  return run(
+    query,
+    key,
+    value,
+    mask=mask,
+    order=order,
+    bias=bias,
+    scale=scale,
+    softcap=softcap,
+  )
 
 
 def with_prefix(
@@ -80,6 +89,14 @@ def with_prefix(
   return jnp.concatenate([seen, causal], axis=-1)
 
 
+def order_with_prefix(
+  prefix_mask: Bool[Array, "B S"], mask: Bool[Array, "B T"], window: int = 0
+) -> attention_kernels.Order:
+  """The parts of `with_prefix`, for a prefix whose tokens end where it ends."""
+  keys = jnp.concatenate([prefix_mask, mask], axis=1)
+  return attention_kernels.Order(queries=mask, keys=keys, window=window)
+
+
 class SelfAttention(nn.Module):
   """Attention of new tokens to a prefix and to themselves.
 
@@ -95,6 +112,7 @@ class SelfAttention(nn.Module):
     output_bias: whether the output does.
     head_norm: makes the norm of queries and keys by its name; None for none.
     softcap: see `attend`.
+    kernel: see `attend`.
   """
 
   heads: int
@@ -108,6 +126,7 @@ class SelfAttention(nn.Module):
   output_bias: bool = False
   head_norm: Callable[[str], nn.Module] | None = None
   softcap: float = 0.0
+  kernel: str = attention_choice.AUTO
 
   @nn.compact
   def __call__(
@@ -119,6 +138,7 @@ class SelfAttention(nn.Module):
     frequencies: Float[Array, "F"] | None = None,
     prefix: tuple[Array, Array] | None = None,
     bias: Float[Array, "#B N T S"] | None = None,
+    order: attention_kernels.Order | None = None,
   ) -> tuple[Float[Array, "B T D"], tuple[Array, Array]]:
     query = _project(self, "query", self.heads, "heads", self.query_gain)(x)
     key = _project(self, "key", self.kv_heads, "kv_heads")(x)
@@ -141,6 +161,8 @@ class SelfAttention(nn.Module):
       bias=bias,
       scale=self.scale,
       softcap=self.softcap,
+      order=order,
+      kernel=self.kernel,
     )
     return _output(self)(out), new
 
@@ -157,6 +179,7 @@ class CrossAttention(nn.Module):
   scale: float
   query_gain: float
   dtype: Any
+  kernel: str = attention_choice.AUTO
 
   @nn.compact
   def __call__(
@@ -166,7 +189,10 @@ class CrossAttention(nn.Module):
     mask: Bool[Array, "B 1 S"],
   ) -> Float[Array, "B T D"]:
     query = _project(self, "query", self.heads, "heads", self.query_gain)(x)
-    return _output(self)(attend(query, *memory, mask=mask, scale=self.scale))
+    out = attend(
+      query, *memory, mask=mask, scale=self.scale, kernel=self.kernel
+    )
+    return _output(self)(out)
 
 
 def _project(module, name, heads, axis, gain=1.0):

@@ -10,7 +10,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from alignment_jax.models import attention, base, layers, positions
+from alignment_jax.models import (
+  attention,
+  attention_choice,
+  base,
+  layers,
+  positions,
+)
 from alignment_jax.ops import masking
 
 
@@ -56,6 +62,7 @@ class DecoderSettings:
     architecture: whose checkpoints it reads and writes; see `architectures`.
     max_length: tokens that it was made for, told to others; 0 if not known.
     remat: what the backward pass computes again; see `layers.stacked`.
+    attention: `auto`, or a key of `attention_choice.KERNELS`.
     dropout: share of features dropped where a key is given.
     dtype: of the computation; parameters are float32.
   """
@@ -96,6 +103,7 @@ class DecoderSettings:
   architecture: str = "llama"
   max_length: int = 0
   remat: str = "none"
+  attention: str = attention_choice.AUTO
   dropout: float = 0.0
   dtype: str = "float32"
 
@@ -104,6 +112,7 @@ class DecoderSettings:
       ("norm", ("rms", "layer")),
       ("activation", tuple(layers.ACTIVATIONS)),
       ("remat", layers.REMATS),
+      ("attention", (attention_choice.AUTO, *attention_choice.KERNELS)),
     ):
       if getattr(self, name) not in allowed:
         raise ValueError(
@@ -126,14 +135,15 @@ class Block(nn.Module):
 
   Called with the stream, what is its own (keys and values of the prefix,
   whether it is local), and what all layers share: positions, masks for global
-  and local layers, frequencies for the two.
+  and local layers, the order of the mask if it is one for all, frequencies for
+  the two.
   """
 
   settings: DecoderSettings
 
   @nn.compact
   def __call__(
-    self, x, prefix, local, position, masks, frequencies, deterministic
+    self, x, prefix, local, position, masks, order, frequencies, deterministic
   ):
     s = self.settings
     dtype = jnp.dtype(s.dtype)
@@ -163,6 +173,7 @@ class Block(nn.Module):
         if s.qk_norm
         else None,
         softcap=s.attention_softcap,
+        kernel=s.attention,
         name="attention",
       )(
         y,
@@ -170,6 +181,7 @@ class Block(nn.Module):
         own(masks),
         prefix=prefix,
         frequencies=None if frequencies is None else own(frequencies),
+        order=order,
       )
 
     def mlp(y):
@@ -212,7 +224,7 @@ class Decoder(nn.Module):
         dtype=dtype,
       )
     self.blocks = layers.stacked(
-      Block, s.layers, scanned=2, shared=4, remat=s.remat
+      Block, s.layers, scanned=2, shared=5, remat=s.remat
     )(s)
     self.final_norm = _norm(s)
     if not s.tied:
@@ -252,8 +264,13 @@ class Decoder(nn.Module):
       x = x * jnp.asarray(s.embedding_scale, x.dtype)
     if s.learned_positions:
       x = x + self.position_embedding(position)
-    seen = attention.with_prefix(
-      mask[:, :0] if prefix is None else prefix.mask, mask
+    before = mask[:, :0] if prefix is None else prefix.mask
+    seen = attention.with_prefix(before, mask)
+    # Which layer is local is not known where all of them are one program.
+    order = (
+      None
+      if s.window and s.global_every
+      else attention.order_with_prefix(before, mask, s.window)
     )
     local, masks = None, (seen,)
     if s.window:
@@ -264,7 +281,7 @@ class Decoder(nn.Module):
       masks = (seen, seen & (distance < s.window))
       local = jnp.asarray(local_layers(s))
     x, new = self.blocks(
-      x, memory, local, position, masks, _frequencies(s), deterministic
+      x, memory, local, position, masks, order, _frequencies(s), deterministic
     )
     return self.final_norm(x), new
 

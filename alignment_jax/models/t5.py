@@ -5,7 +5,13 @@ import dataclasses
 import flax.linen as nn
 import jax.numpy as jnp
 
-from alignment_jax.models import attention, base, layers, positions
+from alignment_jax.models import (
+  attention,
+  attention_choice,
+  base,
+  layers,
+  positions,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +36,8 @@ class T5Settings:
     activation: a key of `layers.ACTIVATIONS`.
     architecture: whose checkpoints it reads and writes: `t5` or `mt5`.
     remat: what the backward pass computes again; see `layers.stacked`.
+    attention: `auto`, or a key of `attention_choice.KERNELS`; self-attention
+      has a bias.
     start_id: what the decoder reads before the first response token.
     dropout: share of features dropped where a key is given.
     dtype: of the computation; parameters are float32.
@@ -51,6 +59,7 @@ class T5Settings:
   activation: str = "gelu_tanh"
   architecture: str = "t5"
   remat: str = "none"
+  attention: str = attention_choice.AUTO
   start_id: int = 0
   dropout: float = 0.0
   dtype: str = "float32"
@@ -114,6 +123,7 @@ class DecoderBlock(nn.Module):
       scale=1.0,
       query_gain=1 / s.head_width,
       dtype=jnp.dtype(s.dtype),
+      kernel=s.attention,
       name="cross_attention",
     )(_norm(s, "cross_attention_norm")(x), memory, cross_mask)
     x = x + nn.Dropout(s.dropout, deterministic=deterministic)(y)
@@ -247,6 +257,7 @@ def _attend_to_self(block, x, mask, prefix, bias, deterministic):
     scale=1.0,
     query_gain=1 / s.head_width,
     dtype=jnp.dtype(s.dtype),
+    kernel=s.attention,
     name="attention",
   )(_norm(s, "attention_norm")(x), None, mask, prefix=prefix, bias=bias)
   return x + nn.Dropout(s.dropout, deterministic=deterministic)(y), new
