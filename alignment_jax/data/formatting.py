@@ -25,8 +25,20 @@ def encode_prompt(tokenizer, text: str, *, length: int) -> Encoded:
 
   A long prompt keeps its tail, beside the response.
   """
-  ids = tokenizer.encode(text)
+  return dressed_prompt(tokenizer, tokenizer.encode(text), length=length)
+
+
+def dressed_prompt(tokenizer, ids: list[int], *, length: int) -> Encoded:
+  """The same from token ids.
+
+  What they begin or end with already, such as a chat template's bos, is not
+  put there again.
+  """
   before, after = tokenizer.prompt_prefix, tokenizer.prompt_suffix
+  if ids[: len(before)] == before:
+    ids = ids[len(before) :]
+  if after and ids[-len(after) :] == after:
+    ids = ids[: -len(after)]
   room = max(length - len(before) - len(after), 0)
   tail = ids[len(ids) - room :] if len(ids) > room else ids
   return Encoded([*before, *tail, *after][:length], len(ids) > room)
@@ -37,7 +49,15 @@ def encode_response(tokenizer, text: str, *, length: int) -> Encoded:
 
   An eos says that a person stopped there, so a cut text must not have one.
   """
-  ids = [*tokenizer.encode(text), tokenizer.eos_id]
+  return ended_response(tokenizer, tokenizer.encode(text), length=length)
+
+
+def ended_response(tokenizer, ids: list[int], *, length: int) -> Encoded:
+  """The same from token ids; an eos that ends them is not doubled."""
+  end = len(ids)
+  while end and ids[end - 1] == tokenizer.eos_id:
+    end -= 1
+  ids = [*ids[:end], tokenizer.eos_id]
   return Encoded(ids[:length], len(ids) > length)
 
 
@@ -61,10 +81,14 @@ def right_padded(
   return Tokens(ids=ids, mask=np.arange(length) < counts[:, None])
 
 
-def prompt_tokens(tokenizer, prompts: Sequence[str], *, length: int) -> Tokens:
-  """Prompts as a user types them, ready for a model.
+def prompt_tokens(
+  tokenizer, prompts: Sequence[str], *, length: int
+) -> tuple[Tokens, int]:
+  """Prompts as a user types them, ready for a model, and how many were cut.
 
   As wide as the longest of them, and at most `length`.
   """
-  rows = [encode_prompt(tokenizer, text, length=length).ids for text in prompts]
-  return left_padded(rows, max(map(len, rows)), tokenizer.pad_id)
+  rows = [encode_prompt(tokenizer, text, length=length) for text in prompts]
+  width = max(len(row.ids) for row in rows)
+  tokens = left_padded([row.ids for row in rows], width, tokenizer.pad_id)
+  return tokens, sum(row.cut for row in rows)

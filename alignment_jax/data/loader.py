@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from alignment_jax import errors
-from alignment_jax.data import formatting
+from alignment_jax.data import chat, formatting
 from alignment_jax.types import (
   Demonstration,
   PreferencePair,
@@ -27,13 +27,14 @@ class Loader:
   """Rows of one kind as batches of NumPy arrays of fixed shape.
 
   Every epoch is a new permutation of all rows, and batches run on from one
-  epoch into the next.
+  epoch into the next. Rows of messages are written with the tokenizer's chat
+  template if it has one, and else joined as text.
 
   Args:
     source: rows in the form of `rows.canonical`.
     kind: demonstration, preference or feedback.
     tokenizer: has `encode`, `prompt_prefix`, `prompt_suffix`, `eos_id` and
-      `pad_id`.
+      `pad_id`; and `has_template` if it may have one.
     batch_size: rows of a batch.
     prompt_length: tokens of a prompt, bos included.
     response_length: tokens of a response, eos included.
@@ -43,7 +44,8 @@ class Loader:
       Richemond et al., 2024. Held-out rows need those of the training rows.
 
   Raises:
-    UserError: there are no rows, or a size is less than 1.
+    UserError: there are no rows, a size is less than 1, or the chat template
+      cannot write the first row.
   """
 
   def __init__(
@@ -86,6 +88,9 @@ class Loader:
     self._reward_scale = reward_scale
     self._encoded = functools.lru_cache(maxsize=2**17)(self._encode)
     self._permutation = functools.lru_cache(maxsize=2)(self._permute)
+    self._has_template = getattr(tokenizer, "has_template", False)
+    if self._has_template:
+      self._encoded(0)
 
   def __len__(self) -> int:
     return len(self.source)
@@ -186,6 +191,14 @@ class Loader:
 
   def _encode(self, index):
     row = dict(self.source[index])
+    if "chat" in row and self._has_template:
+      return row | chat.encode(
+        self._tokenizer,
+        row["chat"],
+        _RESPONSES[self._kind],
+        prompt_length=self._prompt_length,
+        response_length=self._response_length,
+      )
     row["prompt"] = formatting.encode_prompt(
       self._tokenizer, row["prompt"], length=self._prompt_length
     )

@@ -30,6 +30,10 @@ def canonical(row: Any, kind: str, where: str) -> dict[str, Any]:
   and pairs of whole conversations may leave the prompt out. A demonstration is
   also read off a pair (what was chosen) or off feedback.
 
+  A row whose prompt is a list of messages keeps its messages under `chat`, with
+  `where`, for a tokenizer that has a chat template; a response that is a text
+  is the assistant's.
+
   Args:
     row: columns and their values; anything else is an error.
     kind: a key of `NEEDED`.
@@ -54,6 +58,16 @@ def canonical(row: Any, kind: str, where: str) -> dict[str, Any]:
     for name in NEEDED[kind]
     if name != "reward"
   }
+  if _is_chat(columns["prompt"]):
+    result["chat"] = {
+      "where": where,
+      **{
+        name: list(columns[name])
+        if _is_chat(columns[name])
+        else [{"role": "assistant", "content": result[name]}]
+        for name in result
+      },
+    }
   if kind == "feedback":
     result["reward"] = _number(columns["reward"], f"{where}: 'reward'")
   if kind == "preference":
@@ -85,7 +99,7 @@ def _columns(row, where):
   if isinstance(columns.get("reward"), bool):
     columns["reward"] = float(columns["reward"])
   if "messages" in columns and "response" not in columns:
-    messages = _messages(columns["messages"], f"{where}: 'messages'")
+    messages = read_messages(columns["messages"], f"{where}: 'messages'")
     last = [i for i, m in enumerate(messages) if m["role"] == "assistant"]
     if not last or last[-1] == 0:
       raise errors.UserError(
@@ -104,8 +118,8 @@ def _columns(row, where):
 
 def _split_conversations(columns, where):
   """Two whole conversations: what they share at the start is the prompt."""
-  chosen = _messages(columns["chosen"], f"{where}: 'chosen'")
-  rejected = _messages(columns["rejected"], f"{where}: 'rejected'")
+  chosen = read_messages(columns["chosen"], f"{where}: 'chosen'")
+  rejected = read_messages(columns["rejected"], f"{where}: 'rejected'")
   shared = 0
   while (
     shared < min(len(chosen), len(rejected)) - 1
@@ -125,7 +139,12 @@ def _is_chat(value):
   return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def _messages(value, where):
+def read_messages(value: Any, where: str) -> list[Mapping[str, Any]]:
+  """A list of chat messages.
+
+  Raises:
+    UserError: it is something else.
+  """
   if not _is_chat(value) or not all(
     isinstance(message, Mapping)
     and isinstance(message.get("role"), str)
@@ -141,7 +160,7 @@ def _messages(value, where):
 def _text(value, where):
   """A text; one message is its content, several are lines `role: content`."""
   if _is_chat(value):
-    messages = _messages(value, where)
+    messages = read_messages(value, where)
     if len(messages) == 1:
       value = messages[0]["content"]
     else:

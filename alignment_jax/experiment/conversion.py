@@ -4,8 +4,13 @@ import dataclasses
 import os
 import pathlib
 import shutil
+from collections.abc import Callable
+from typing import Any
+
+import jax
 
 from alignment_jax import data, errors, models, parallel
+from alignment_jax.data import sentencepiece_file
 from alignment_jax.experiment import folder, stages
 from alignment_jax.models import gguf_file, huggingface
 from alignment_jax.training import checkpoint
@@ -53,31 +58,58 @@ def convert(
 def _write(here, there, dtype, max_shard_bytes):
   if (here / folder.MODEL).is_file():
     return _to_hub(here, there, dtype, max_shard_bytes)
-  if here.suffix == ".gguf":
-    file = gguf_file.GGUFFile(here)
-    tokenizer = data.HubTokenizer.from_gguf(file.metadata)
-    return _from_hub(here, there, tokenizer, gguf_file.load)
-  if (here / huggingface.CONFIG).is_file():
-    tokenizer = data.HubTokenizer.from_folder(here)
-    return _from_hub(here, there, tokenizer, huggingface.load)
+  return _from_hub(here, there, *open_hub(here))
+
+
+def open_hub(
+  path: pathlib.Path,
+) -> tuple[
+  data.HubTokenizer | data.SentencePieceTokenizer,
+  Callable[..., tuple[models.Model, Any]],
+]:
+  """The tokenizer of a hub's folder or .gguf file, and what loads its weights.
+
+  The loader takes the path and `place`, as `models.huggingface.load` does.
+
+  Raises:
+    UserError: `path` is neither, or its tokenizer cannot be used.
+  """
+  if path.suffix == ".gguf":
+    file = gguf_file.GGUFFile(path)
+    return data.HubTokenizer.from_gguf(file.metadata), gguf_file.load
+  if (path / huggingface.CONFIG).is_file():
+    return data.open_tokenizer(path), huggingface.load
   raise errors.UserError(
-    f"{here} holds neither {huggingface.CONFIG}, as a folder of the Hugging"
+    f"{path} holds neither {huggingface.CONFIG}, as a folder of the Hugging"
     f" Face hub does, nor {folder.MODEL}, as a finished stage does, and is no"
     " .gguf file"
   )
 
 
+def load_hub(
+  path: pathlib.Path, tokenizer: Any, load: Callable, mesh: jax.sharding.Mesh
+) -> tuple[models.Model, Any]:
+  """The model and its parameters on the mesh.
+
+  Raises:
+    UserError: the files are damaged, or the tokenizer is for another model.
+  """
+  model, params = load(
+    path, place=lambda tree, axes: parallel.shardings(mesh, tree, axes)
+  )
+  rows = model.settings.vocabulary_size
+  if tokenizer.vocabulary_size > rows:
+    raise errors.UserError(
+      f"the tokenizer in {path} has ids up to {tokenizer.vocabulary_size - 1},"
+      f" but the model's vocabulary has {rows} rows"
+    )
+  return model, params
+
+
 def _from_hub(here, there, tokenizer, load):
   mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
-  model, params = load(
-    here, place=lambda tree, axes: parallel.shardings(mesh, tree, axes)
-  )
+  model, params = load_hub(here, tokenizer, load, mesh)
   settings = model.settings
-  if tokenizer.vocabulary_size > settings.vocabulary_size:
-    raise errors.UserError(
-      f"the tokenizer in {here} has ids up to {tokenizer.vocabulary_size - 1},"
-      f" but the model's vocabulary has {settings.vocabulary_size} rows"
-    )
   name = models.family_of(settings)
   there.mkdir(parents=True, exist_ok=True)
   tokenizer.save(there / folder.TOKENIZER)
@@ -116,6 +148,6 @@ def _to_hub(here, there, dtype, max_shard_bytes):
   else:
     # SentencePiece models have two names there.
     t5 = models.family_of(model.settings) == "t5"
-    name = "spiece.model" if t5 else "tokenizer.model"
+    name = sentencepiece_file.T5_NAME if t5 else sentencepiece_file.LLAMA_NAME
     folder.copy(here / folder.TOKENIZER, there / name)
   return f"{model.settings.architecture}, {dtype}"

@@ -2,15 +2,13 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import ml_collections
 
 from alignment_jax import data, errors, models, parallel
-from alignment_jax.data import formatting
-from alignment_jax.evaluation import answers
 from alignment_jax.experiment import folder, judging, settings, stages
 
 
@@ -95,61 +93,6 @@ def evaluate(
   return judging.evaluate(
     setup, _start_folder(setup), final, config.to_json_best_effort(), command
   )
-
-
-def generate(
-  stage: str,
-  prompts: Sequence[str],
-  *,
-  seed: int,
-  max_tokens: int,
-  batch_size: int = 32,
-  chat: bool = False,
-  **sampler,
-) -> Iterator[str]:
-  """Answers of the policy in a finished stage's folder, one per prompt.
-
-  With `chat` each prompt is what a user says, in the model's chat template.
-
-  Raises:
-    UserError: the folder holds no policy, a prompt is empty, or a setting of
-      the sampler is out of range.
-  """
-  path = pathlib.Path(stage)
-  for index, prompt in enumerate(prompts):
-    if not prompt.strip():
-      raise errors.UserError(f"prompt {index + 1} is empty")
-  mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
-  model, tokenizer, about = stages.open_stage(path)
-  params = stages.load_policy(path, model, mesh)
-  unit = mesh.shape["data"]
-  asked = prompts
-  if chat:
-    if not isinstance(tokenizer, data.HubTokenizer):
-      raise errors.UserError(f"the tokenizer in {path} has no chat template")
-    asked = [
-      tokenizer.chat([{"role": "user", "content": prompt}])
-      for prompt in prompts
-    ]
-  rows = formatting.prompt_tokens(
-    tokenizer, asked, length=about["prompt_length"]
-  )
-  try:
-    result = answers.answer(
-      model,
-      params,
-      tokenizer,
-      prompts,
-      rows,
-      jax.random.key(seed),
-      mesh=mesh,
-      batch_size=-(-min(batch_size, len(prompts)) // unit) * unit,
-      max_tokens=max_tokens,
-      **sampler,
-    )
-  except ValueError as error:
-    raise errors.UserError(str(error)) from error
-  yield from result.texts
 
 
 def _check_batch_sizes(

@@ -100,6 +100,7 @@ def test_a_pad_id_within_a_text_is_real():
 
 
 def test_typed_prompts_become_the_same_tokens_as_a_datasets():
-  tokens = formatting.prompt_tokens(Letters(), ["ab", "abcd"], length=4)
+  tokens, cut = formatting.prompt_tokens(Letters(), ["ab", "abcd"], length=4)
+  assert cut == 1
   np.testing.assert_array_equal(tokens.ids, [[0, 1, 3, 4], [1, 4, 5, 6]])
   np.testing.assert_array_equal(tokens.mask.sum(1), [3, 4])

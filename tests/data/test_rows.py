@@ -106,7 +106,43 @@ PAIR = {"prompt": "q", "chosen": "good", "rejected": "bad"}
   ],
 )
 def test_a_row_is_understood(kind, row, expected):
-  assert rows.canonical(row, kind, "here") == expected
+  found = rows.canonical(row, kind, "here")
+  found.pop("chat", None)
+  assert found == expected
+
+
+@pytest.mark.parametrize(
+  "kind, row, expected",
+  [
+    ("preference", PAIR, None),
+    ("demonstration", {"prompt": "q", "response": [assistant("a")]}, None),
+    (
+      "demonstration",
+      {"messages": [user("q"), assistant("a"), user("thanks")]},
+      {"prompt": [user("q")], "response": [assistant("a")]},
+    ),
+    (
+      "demonstration",  # a text that answers messages is the assistant's
+      {"prompt": [user("q")], "response": "a"},
+      {"prompt": [user("q")], "response": [assistant("a")]},
+    ),
+    (
+      "preference",
+      {
+        "chosen": [user("q"), assistant("good")],
+        "rejected": [user("q"), assistant("bad")],
+      },
+      {
+        "prompt": [user("q")],
+        "chosen": [assistant("good")],
+        "rejected": [assistant("bad")],
+      },
+    ),
+  ],
+)
+def test_messages_are_kept_where_the_prompt_is_a_chat(kind, row, expected):
+  found = rows.canonical(row, kind, "here").get("chat")
+  assert found == (expected and {"where": "here", **expected})
 
 
 def test_equal_conversations_still_leave_a_response():

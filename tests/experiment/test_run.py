@@ -163,7 +163,7 @@ def test_generate_and_evaluate_read_what_train_wrote(finished):
   workdir, _ = finished
   code, out, err = run(
     "generate",
-    f"--stage={workdir / 'dpo'}",
+    f"--model={workdir / 'dpo'}",
     "--prompt=Say something",
     "--max_tokens=6",
     "--temperature=0",

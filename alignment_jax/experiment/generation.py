@@ -1,0 +1,244 @@
+"""Answers of a policy to prompts, all at once or as they come."""
+
+import json
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from alignment_jax import errors, models, parallel, sampling
+from alignment_jax.data import formatting, rows
+from alignment_jax.evaluation import answers
+from alignment_jax.experiment import conversion, folder, stages
+
+# A text, or the messages of a conversation.
+Prompt = str | Sequence[Mapping[str, Any]]
+
+# Tokens between two looks at what was sampled, when it is shown as it comes.
+_CHUNK = 8
+
+
+class Policy(NamedTuple):
+  """What answers.
+
+  Attributes:
+    model: the network.
+    params: its parameters.
+    tokenizer: of its texts.
+    prompt_length: tokens that it reads of a prompt.
+    mesh: where it lies.
+  """
+
+  model: models.Model
+  params: Any
+  tokenizer: Any
+  prompt_length: int
+  mesh: jax.sharding.Mesh
+
+
+def open_policy(path: str) -> Policy:
+  """The policy in a finished stage, a folder of the hub or a .gguf file.
+
+  Raises:
+    UserError: `path` is none of them, is damaged, or holds no policy.
+  """
+  here = pathlib.Path(path)
+  if not here.exists():
+    raise errors.UserError(f"{here} is not there")
+  mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
+  if (here / folder.MODEL).is_file():
+    model, tokenizer, about = stages.open_stage(here)
+    params = stages.load_policy(here, model, mesh)
+    return Policy(model, params, tokenizer, about["prompt_length"], mesh)
+  tokenizer, load = conversion.open_hub(here)
+  model, params = conversion.load_hub(here, tokenizer, load, mesh)
+  return Policy(model, params, tokenizer, stages.PROMPT_LENGTH, mesh)
+
+
+def read_prompts(path: str) -> list[Prompt]:
+  """The prompts in a file.
+
+  Args:
+    path: a .jsonl file, each line with `prompt` (a text or messages) or
+      `messages`; or any other, each line a prompt. Empty lines are passed over.
+
+  Raises:
+    UserError: the file cannot be read or holds no prompt, or a line is not
+      JSON or has no prompt.
+  """
+  try:
+    lines = pathlib.Path(path).read_text("utf-8-sig").split("\n")
+  except (OSError, UnicodeDecodeError) as error:
+    raise errors.UserError(f"cannot read {path}: {error}") from error
+  numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
+  if not numbered:
+    raise errors.UserError(f"{path} holds no prompts")
+  if pathlib.Path(path).suffix not in (".jsonl", ".json-lines"):
+    return [line.rstrip("\r") for _, line in numbered]
+  return [_read_line(line, f"{path} line {n}") for n, line in numbered]
+
+
+def generate(
+  path: str,
+  prompts: Sequence[Prompt],
+  *,
+  seed: int,
+  max_tokens: int,
+  batch_size: int = 32,
+  samples: int = 1,
+  chat: bool = False,
+  show: Callable[[str], None] | None = None,
+  **sampler,
+) -> Iterator[list[str]]:
+  """The answers to each prompt in turn, `samples` of them.
+
+  Messages are written with the model's chat template. A prompt that is too long
+  keeps its end; how many were cut is said on standard error.
+
+  Args:
+    path: see `open_policy`.
+    prompts: what to answer.
+    seed: of the sampling; batch n of it uses `fold_in(key(seed), n)`.
+    max_tokens: of an answer.
+    batch_size: prompts at a time, rounded up to the devices.
+    samples: answers per prompt.
+    chat: whether a text is what a user says, for the chat template.
+    show: is given the text of an answer as it comes, in pieces of whole
+      characters. Prompts are then answered one by one, and the answers are
+      those of `batch_size` 1. An interrupt ends with what was there.
+    **sampler: of `sampling.start`.
+
+  Raises:
+    UserError: the path holds no policy, a prompt is empty, there is no chat
+      template, or a setting is out of range.
+  """
+  _check(prompts, batch_size, samples, show)
+  policy = open_policy(path)
+  texts = [_text(policy, prompt, chat, path) for prompt in prompts]
+  tokens, cut = formatting.prompt_tokens(
+    policy.tokenizer, texts, length=policy.prompt_length
+  )
+  if cut and parallel.is_main_process():
+    print(
+      f"{cut} of {len(prompts)} prompts are longer than {policy.prompt_length}"
+      " tokens; of those the end was read",
+      file=sys.stderr,
+    )
+  settings = {
+    "eos_id": policy.tokenizer.eos_id,
+    "max_tokens": max_tokens,
+    "samples": samples,
+    **sampler,
+  }
+  unit = policy.mesh.shape["data"]
+  if show is None:
+    size = -(-min(batch_size, len(prompts)) // unit) * unit
+    parts = answers.batches(tokens, size)
+    return _batched(policy, parts, seed, len(prompts), settings)
+  # One by one; several devices all do the same.
+  parts = (
+    jax.tree.map(lambda array, row=row: array[[row] * unit], tokens)
+    for row in range(len(prompts))
+  )
+  return _streamed(policy, parts, seed, show, settings)
+
+
+def _batched(policy, parts, seed, count, settings):
+  def run(params, prompt, key):
+    return sampling.generate(
+      policy.model, params, prompt, key, **settings
+    ).responses
+
+  run = parallel.jit(run, out_shardings=parallel.replicated(policy.mesh))
+  for number, part in enumerate(parts):
+    key = jax.random.fold_in(jax.random.key(seed), number)
+    out = run(policy.params, parallel.put_batch(policy.mesh, part), key)
+    ids, mask = np.asarray(out.ids), np.asarray(out.mask)
+    for row in range(min(len(ids), count)):
+      yield [
+        policy.tokenizer.decode(sample[real])
+        for sample, real in zip(ids[row], mask[row], strict=True)
+      ]
+    count -= len(ids)
+
+
+def _streamed(policy, parts, seed, show, settings):
+  def start(params, prompt, key):
+    return sampling.start(policy.model, params, prompt, key, **settings)
+
+  def advance(params, state, tokens):
+    return sampling.advance(policy.model, params, state, tokens)
+
+  start = parallel.jit(start)
+  advance = parallel.jit(advance, donate_argnums=1)
+  for number, part in enumerate(parts):
+    key = jax.random.fold_in(jax.random.key(seed), number)
+    shown = text = ""
+    ended = False
+    try:
+      state = start(policy.params, parallel.put_batch(policy.mesh, part), key)
+      while not ended:
+        ids, mask = np.asarray(state.ids)[0], np.asarray(state.mask)[0]
+        ended = bool(state.done[0]) or int(state.length) == len(ids)
+        text = policy.tokenizer.decode(ids[mask])
+        # What is not a character yet may become one with the next token.
+        whole = text if ended else text.rstrip("\ufffd")
+        if ended or whole.startswith(shown):
+          show(whole[len(shown) :])
+          shown = whole
+        if not ended:
+          state = advance(policy.params, state, jnp.int32(_CHUNK))
+    except KeyboardInterrupt:
+      yield [text]
+      return
+    yield [text]
+
+
+def _check(prompts, batch_size, samples, show):
+  if not prompts:
+    raise errors.UserError("there is no prompt to answer")
+  for number, prompt in enumerate(prompts, 1):
+    if not (prompt.strip() if isinstance(prompt, str) else prompt):
+      raise errors.UserError(f"prompt {number} is empty")
+  if batch_size < 1:
+    raise errors.UserError(f"batch_size must be >= 1, got {batch_size}")
+  if show and samples != 1:
+    raise errors.UserError(
+      f"answers can be shown as they come with 1 sample, got {samples}"
+    )
+
+
+def _text(policy, prompt, chat, path):
+  if isinstance(prompt, str) and not chat:
+    return prompt
+  if not getattr(policy.tokenizer, "has_template", False):
+    raise errors.UserError(f"the tokenizer in {path} has no chat template")
+  if isinstance(prompt, str):
+    prompt = [{"role": "user", "content": prompt}]
+  return policy.tokenizer.chat(prompt)
+
+
+def _read_line(line, where):
+  try:
+    row = json.loads(line)
+  except (ValueError, RecursionError) as error:
+    raise errors.UserError(f"{where} is not JSON: {error}") from error
+  found = None
+  if isinstance(row, dict):
+    found = row.get("prompt", row.get("messages"))
+  if isinstance(found, list):
+    found = rows.read_messages(found, where)
+    if found and found[-1]["role"] == "assistant":
+      raise errors.UserError(
+        f"{where} ends with an assistant's message; leave out what is to be"
+        " generated"
+      )
+  if not found or not isinstance(found, list | str):
+    raise errors.UserError(
+      f"{where} needs 'prompt', a text or a list of messages, or 'messages'"
+    )
+  return found
