@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
@@ -136,6 +137,70 @@ def test_every_config_trains_in_its_tiny_form(
   assert np.isfinite(json.loads(lines[-1])["loss"])
 
 
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory, preferences):
+  """A run whose main stage trains adapters."""
+  workdir = tmp_path_factory.mktemp("runs") / "adapted"
+  code, _, err = run(
+    "train",
+    *arguments(workdir, preferences, config="smollm2_ipo"),
+    "--config.training.steps=3",
+  )
+  assert code == 0, err
+  return workdir
+
+
+def restored(path):
+  with ocp.StandardCheckpointer() as checkpointer:
+    return checkpointer.restore(path.absolute())
+
+
+def test_a_stage_of_adapters_ends_with_full_parameters(adapted):
+  state = restored(adapted / "ipo" / "checkpoints" / "3" / "state")
+  base = state["slow"]["base"]
+  start = restored(adapted / "sft" / "final")["policy"]
+  final = restored(adapted / "ipo" / "final")["policy"]
+  paths = set(state["trainable"]["policy"])
+  assert paths == {
+    f"blocks/attention/{name}/kernel"
+    for name in ("key", "out", "query", "value")
+  }
+  jax.tree.map(np.testing.assert_array_equal, base, start)
+  np.testing.assert_array_equal(
+    final["blocks"]["mlp"]["up"]["kernel"],
+    base["blocks"]["mlp"]["up"]["kernel"],
+  )
+  # Rank and alpha of the config.
+  pair = state["trainable"]["policy"]["blocks/attention/query/kernel"]
+  expected = 32.0 / 4 * np.einsum("ldr,lrhw->ldhw", pair["a"], pair["b"])
+  kernel, old = (
+    tree["blocks"]["attention"]["query"]["kernel"] for tree in (final, base)
+  )
+  assert np.abs(expected).max() > 1e-5
+  np.testing.assert_allclose(kernel - old, expected, atol=1e-6)
+  result = json.loads((adapted / "evaluation.json").read_text())
+  assert result["numbers"]["KL to the policy before"] != 0
+
+
+def test_what_an_imported_model_cannot_adapt_leaves_no_folder(
+  tmp_path, finished, preferences
+):
+  workdir, _ = finished
+  code, _, err = run(
+    "train",
+    *arguments(
+      tmp_path / "new",
+      preferences,
+      f"--config.init_from={workdir / 'dpo'}",
+      "--config.lora.rank=2",
+      "--config.lora.targets=('*/nothing',)",
+    ),
+  )
+  message = "no kernel '*/nothing'; available: blocks/attention/key/kernel"
+  assert message in one_error(code, err)
+  assert not (tmp_path / "new").exists()
+
+
 def test_a_killed_run_ends_bit_for_bit_like_one_that_was_not(
   tmp_path, preferences, finished
 ):
@@ -203,7 +268,7 @@ def test_another_config_in_the_same_workdir_names_the_field(
     ("--config.data.source=nothing.jsonl", "nothing.jsonl"),
     ("--config.data.source=nothing.csv", "no data source 'nothing.csv'"),
     ("--config.mesh.fsdp=3", "does not fit 1 device"),
-    ("--config.init_from=nowhere", "nowhere"),
+    ("--config.init_from=nowhere", "`make smollm2` makes data/smollm2"),
   ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_folder(
