@@ -153,13 +153,21 @@ def sample_policy(model: Model, sampling: Sampling) -> Callable:
   return sample
 
 
-def prepare_with_reference(model: Model, sampling: Sampling) -> Callable:
+def prepare_with_reference(
+  model: Model, sampling: Sampling, extra: Callable | None = None
+) -> Callable:
   """`Collect.prepare`: penalised scores, and the log-probabilities under the
-  reference."""
+  reference.
+
+  Args:
+    model: the network.
+    sampling: how the rollout was made.
+    extra: (trainable, slow, Experience) -> `Experience.extra`. What needs the
+      whole batch, such as whitening, belongs here: `loss` may see parts of it.
+  """
 
   def prepare(trainable, slow, rollout, scores):
-    del trainable
-    return Experience(
+    experience = Experience(
       rollout=rollout,
       scores=penalised(scores, rollout.ended, sampling),
       reference=token_logprobs(
@@ -167,6 +175,9 @@ def prepare_with_reference(model: Model, sampling: Sampling) -> Callable:
       ),
       extra={},
     )
+    if extra is None:
+      return experience
+    return experience.replace(extra=extra(trainable, slow, experience))
 
   return prepare
 
@@ -193,12 +204,13 @@ def collect(
   *,
   wants: str = "reward",
   sample: Callable | None = None,
+  extra: Callable | None = None,
 ) -> base.Collect:
   """The usual way: sample the policy, judge, score under the reference."""
   return base.Collect(
     sample or sample_policy(model, sampling),
     wants,
-    prepare_with_reference(model, sampling),
+    prepare_with_reference(model, sampling, extra),
   )
 
 
