@@ -66,7 +66,8 @@ test-slow: $(INSTALLED_DEV)  ## the rest: long tests, and real data fetched
 
 test-parity: $(INSTALLED_DEV)  ## the model zoo against transformers (Python 3.11)
 	@$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[data,viz,hf,dev,parity]'
-	$(VENV)/bin/python -m pytest -m parity $(PYTEST_ARGS) tests/models
+	$(VENV)/bin/python -m pytest -m parity $(PYTEST_ARGS) \
+	  tests/models tests/data
 
 lint: $(INSTALLED_DEV)  ## ruff: rules and formatting
 	$(VENV)/bin/python -m ruff check .
