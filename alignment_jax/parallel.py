@@ -6,7 +6,7 @@ The mesh has the axes `data` (batch), `fsdp` (batch and parameters) and
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -27,18 +27,25 @@ RULES = {
 }
 
 
-def make_mesh(*, data: int, fsdp: int, tensor: int) -> Mesh:
-  """A mesh over this program's devices.
+def make_mesh(
+  *,
+  data: int,
+  fsdp: int,
+  tensor: int,
+  devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
+  """A mesh over this program's devices, or some of them.
 
   Args:
     data: devices that hold a copy each and share the batch; -1 takes the rest.
     fsdp: devices that share the batch and the parameters.
     tensor: devices that share heads, MLPs and vocabulary.
+    devices: those to use; all if None.
 
   Raises:
     UserError: the sizes do not multiply to the number of devices.
   """
-  count = jax.device_count()
+  count = jax.device_count() if devices is None else len(devices)
   if fsdp < 1 or tensor < 1 or (data < 1 and data != -1):
     raise errors.UserError(
       "mesh sizes must be >= 1 (data may be -1 for the rest), got"
@@ -52,7 +59,10 @@ def make_mesh(*, data: int, fsdp: int, tensor: int) -> Mesh:
       " (for fake devices on a CPU set JAX_NUM_CPU_DEVICES)"
     )
   return jax.make_mesh(
-    sizes, ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3
+    sizes,
+    ("data", "fsdp", "tensor"),
+    axis_types=(AxisType.Auto,) * 3,
+    devices=devices,
   )
 
 

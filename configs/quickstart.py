@@ -27,6 +27,8 @@ def get_config(size: str = "") -> config_dict.ConfigDict:
       source="human_ratings", dir="data", prompt_length=8, response_length=32
     ),
     mesh=dict(data=-1, fsdp=1, tensor=1),
+    sampling=None,
+    refresh=dict(name="frozen"),
     lora=dict(rank=0, alpha=16.0, targets=("*/attention/*/kernel",)),
     sft=stage(
       dict(name="sft"), learning_rate=3e-3, steps=1200, batch_size=32, warmup=50
@@ -72,6 +74,8 @@ def stage(algorithm, *, learning_rate, steps, batch_size, warmup):
       steps=steps,
       batch_size=batch_size,
       microbatches=1,
+      epochs=1,
+      minibatches=1,
       log_every=5,
       checkpoint_every=100,
     ),

@@ -142,7 +142,11 @@ def encode(
     )
   except errors.UserError as error:
     raise errors.UserError(f"{conversation['where']}: {error}") from error
-  result = {}
+  result = {
+    "prompt": formatting.dressed_prompt(
+      tokenizer, tokenizer.encode(prompt), length=prompt_length
+    )
+  }
   for name, text in responses.items():
     before, after = tokenizer.encode_apart(prompt + text, len(prompt))
     result["prompt"] = formatting.dressed_prompt(

@@ -12,6 +12,7 @@ from alignment_jax.data import chat, formatting
 from alignment_jax.types import (
   Demonstration,
   PreferencePair,
+  Prompts,
   ScoredResponses,
   Tokens,
 )
@@ -20,6 +21,7 @@ _RESPONSES = {
   "demonstration": ("response",),
   "preference": ("chosen", "rejected"),
   "feedback": ("response",),
+  "prompt": (),
 }
 
 
@@ -32,7 +34,7 @@ class Loader:
 
   Args:
     source: rows in the form of `rows.canonical`.
-    kind: demonstration, preference or feedback.
+    kind: demonstration, preference, feedback or prompt.
     tokenizer: has `encode`, `prompt_prefix`, `prompt_suffix`, `eos_id` and
       `pad_id`; and `has_template` if it may have one.
     batch_size: rows of a batch.
@@ -163,6 +165,8 @@ class Loader:
     def numbers(name):
       return np.array([row[name] for row in encoded], np.float32)
 
+    if self._kind == "prompt":
+      return Prompts(prompt=prompt)
     if self._kind == "demonstration":
       return Demonstration(prompt=prompt, response=responses["response"])
     if self._kind == "preference":

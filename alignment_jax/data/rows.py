@@ -1,7 +1,8 @@
 """What a row of data must hold, and how a user's row becomes that.
 
 Kinds: `demonstration` (prompt, response), `preference` (prompt, chosen,
-rejected, with probability and weight), `feedback` (prompt, response, reward).
+rejected, with probability and weight), `feedback` (prompt, response, reward),
+`prompt` (prompt alone, for methods that answer it themselves).
 """
 
 import math
@@ -14,6 +15,7 @@ NEEDED = {
   "demonstration": ("prompt", "response"),
   "preference": ("prompt", "chosen", "rejected"),
   "feedback": ("prompt", "response", "reward"),
+  "prompt": ("prompt",),
 }
 
 

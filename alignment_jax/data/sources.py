@@ -21,6 +21,7 @@ _VIEWS = {
   "demonstration": "demonstrations",
   "preference": "preferences",
   "feedback": "feedback",
+  "prompt": "demonstrations",
 }
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from alignment_jax import parallel, scoring
+from alignment_jax import data, parallel
 from alignment_jax.algorithms import pairs
 from alignment_jax.evaluation import answers, drift, report, win_rate
-from alignment_jax.experiment import folder, stages
+from alignment_jax.experiment import folder, referees, stages
 from alignment_jax.judges import JUDGES
 from alignment_jax.training import metrics
 
@@ -91,7 +91,7 @@ def evaluate(
 def _answers(setup, params):
   """What a policy answers to the first held-out prompts."""
   chosen = setup.settings.evaluation
-  loader = setup.loader("demonstration", "test", chosen.batch_size)
+  loader = setup.loader("prompt", "test", chosen.batch_size)
   indices = list(range(min(chosen.prompts, len(loader))))
   batch, _ = loader.rows(indices)
   return answers.answer(
@@ -202,9 +202,12 @@ def _drift(setup, policy, reference, after, numbers):
 
 
 def _likelihood(setup, params, when, numbers):
-  """Perplexity on what people wrote."""
+  """Perplexity on what people wrote, where the data have it."""
   chosen = setup.settings.evaluation
-  loader = setup.loader("demonstration", "test", chosen.batch_size)
+  try:
+    loader = setup.loader("demonstration", "test", chosen.batch_size)
+  except data.MissingColumns:
+    return
   batch, _ = loader.rows(range(min(chosen.prompts, len(loader))))
   logprobs = drift.response_logprobs(
     setup.model,
@@ -226,27 +229,9 @@ def _likelihood(setup, params, when, numbers):
 
 def _reward_model(setup, numbers):
   """The trained judge, if the run has one, after a look at its accuracy."""
-  path = setup.workdir / "reward_model"
-  if not (path / stages.FINAL).is_dir():
+  if not (setup.workdir / "reward_model" / stages.FINAL).is_dir():
     return None
-  params = stages.load(path, setup.model, setup.mesh)["reward"]
-  algorithm = folder.read_json(path / folder.MODEL)["algorithm"]
-  pooling = algorithm.get("pooling", "last")
-  run = parallel.jit(
-    lambda params, prompt, responses: scoring.rewards(
-      setup.model, params, prompt, responses, pooling=pooling
-    ),
-    out_shardings=parallel.replicated(setup.mesh),
-  )
-  size = setup.settings.evaluation.batch_size
-
-  def score(prompt, responses):
-    parts = [
-      np.asarray(run(params, *parallel.put_batch(setup.mesh, part)))
-      for part in answers.batches((prompt, responses), size)
-    ]
-    return np.concatenate(parts)[: prompt.ids.shape[0]]
-
+  score = referees.trained_reward(setup, setup.mesh)
   _accuracy(setup, score, numbers)
   return lambda answer: score(
     answer.prompt, jax.tree.map(lambda a: a[:, None], answer.responses)

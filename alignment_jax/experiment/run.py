@@ -9,7 +9,14 @@ import jax
 import ml_collections
 
 from alignment_jax import data, errors, models, parallel
-from alignment_jax.experiment import folder, judging, settings, stages
+from alignment_jax.experiment import (
+  folder,
+  judging,
+  methods,
+  reading,
+  settings,
+  stages,
+)
 
 
 def train(
@@ -26,18 +33,23 @@ def train(
   Raises:
     UserError: the config, the data or the folder cannot be used.
   """
-  chosen = settings.read(config)
+  chosen = reading.read(config)
   root = pathlib.Path(workdir)
-  mesh = parallel.make_mesh(**dataclasses.asdict(chosen.mesh))
-  _check_batch_sizes(mesh, chosen)
+  mesh, generator = _meshes(chosen)
+  _check_batch_sizes(mesh, generator, chosen)
   # Opened first: what cannot be read leaves no folder behind.
   text = _text_of(chosen)
   if chosen.init_from:
-    settings.check_lora(_imported(chosen), chosen.lora)
+    methods.check_lora(_imported(chosen), chosen.lora)
   folder.claim(root, config.to_dict())
   tokenizer, model = _network(chosen, root, text)
   setup = stages.Setup(
-    settings=chosen, mesh=mesh, tokenizer=tokenizer, model=model, workdir=root
+    settings=chosen,
+    mesh=mesh,
+    generator=generator,
+    tokenizer=tokenizer,
+    model=model,
+    workdir=root,
   )
   _say(f"device mesh: {dict(mesh.shape)} of {jax.devices()[0].platform}")
   abstract = jax.eval_shape(model.init, jax.random.key(0))
@@ -75,7 +87,7 @@ def evaluate(
   """
   root = pathlib.Path(workdir)
   config = ml_collections.ConfigDict(folder.read_config(root))
-  chosen = settings.read(config)
+  chosen = reading.read(config)
   if prompts is not None:
     chosen = dataclasses.replace(
       chosen, evaluation=dataclasses.replace(chosen.evaluation, prompts=prompts)
@@ -84,46 +96,76 @@ def evaluate(
     raise errors.UserError(
       f"prompts must be >= 1, got {chosen.evaluation.prompts}"
     )
-  mesh = parallel.make_mesh(**dataclasses.asdict(chosen.mesh))
+  mesh, generator = _meshes(chosen)
   final = root / chosen.main.algorithm["name"]
   model, tokenizer, _ = stages.open_stage(final)
   setup = stages.Setup(
-    settings=chosen, mesh=mesh, tokenizer=tokenizer, model=model, workdir=root
+    settings=chosen,
+    mesh=mesh,
+    generator=generator,
+    tokenizer=tokenizer,
+    model=model,
+    workdir=root,
   )
   return judging.evaluate(
     setup, _start_folder(setup), final, config.to_json_best_effort(), command
   )
 
 
-def _check_batch_sizes(
-  mesh: jax.sharding.Mesh, chosen: settings.Settings
-) -> None:
-  """Refuses batch sizes that the mesh cannot deal out, before any work."""
-  for stage in chosen.trained().values():
-    parallel.check_batch_size(
-      mesh, stage.training.batch_size, stage.training.microbatches
+def _meshes(chosen: settings.Settings):
+  """Where to learn, and where to sample; the same unless the config splits."""
+  sizes = dataclasses.asdict(chosen.mesh)
+  count = chosen.sampling.generator_devices if chosen.sampling else 0
+  if not count:
+    mesh = parallel.make_mesh(**sizes)
+    return mesh, mesh
+  devices = jax.devices()
+  if count >= len(devices):
+    raise errors.UserError(
+      f"config.sampling.generator_devices is {count}, but there are"
+      f" {len(devices)} devices and learning needs at least one (for fake"
+      " devices on a CPU set JAX_NUM_CPU_DEVICES)"
     )
+  return parallel.make_mesh(
+    **sizes, devices=devices[count:]
+  ), parallel.make_mesh(data=-1, fsdp=1, tensor=1, devices=devices[:count])
+
+
+def _check_batch_sizes(
+  mesh: jax.sharding.Mesh,
+  generator: jax.sharding.Mesh,
+  chosen: settings.Settings,
+) -> None:
+  """Refuses batch sizes that a mesh cannot deal out, before any work."""
+  for stage in chosen.trained().values():
+    training = stage.training
+    parts = training.microbatches * training.minibatches
+    parallel.check_batch_size(mesh, training.batch_size, parts)
+  parallel.check_batch_size(generator, chosen.main.training.batch_size, 1)
   parallel.check_batch_size(mesh, chosen.evaluation.batch_size, 1)
 
 
 def _text_of(chosen):
-  """The demonstrations that a tokenizer may be trained on; checks all data."""
-  model = settings.sketch(chosen.model)
-  kinds = {stages.kind_of(model, stage) for stage in chosen.trained().values()}
-  kinds.add("demonstration")
+  """What a tokenizer may be trained on, if one is; checks all data."""
+  model = methods.sketch(chosen.model)
+  kinds = {
+    stages.kind_of(model, stage, chosen) for stage in chosen.trained().values()
+  }
+  if not chosen.init_from:
+    kinds.add("demonstration")
   opened = {
     kind: data.open_source(
       chosen.data.source, kind, "train", data_dir=chosen.data.dir
     )
     for kind in sorted(kinds)
   }
-  return opened["demonstration"]
+  return opened.get("demonstration")
 
 
 def _network(chosen, root, text):
   """The run's tokenizer and model: new, or those of `init_from`."""
   path = root / folder.TOKENIZER
-  name, given = chosen.model["name"], settings.options(chosen.model)
+  name, given = chosen.model["name"], methods.options(chosen.model)
   if chosen.init_from:
     if not path.exists():
       folder.copy(pathlib.Path(chosen.init_from) / folder.TOKENIZER, path)
@@ -151,7 +193,7 @@ def _imported(chosen):
       " data/smollm2"
     )
   _, _, about = stages.open_stage(source)
-  name, given = chosen.model["name"], settings.options(chosen.model)
+  name, given = chosen.model["name"], methods.options(chosen.model)
   if about["name"] != name:
     raise errors.UserError(
       f"init_from {source} holds a {about['name']}, but config.model.name is"

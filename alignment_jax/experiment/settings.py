@@ -1,21 +1,11 @@
-"""From a `ConfigDict` to checked settings; the only reader of a config.
-
-Below this line there are frozen dataclasses and keyword arguments. A field
-that is missing, unknown or of the wrong type is an error before anything runs.
-"""
+"""What an experiment is, as frozen values; `reading` makes them of a config."""
 
 import dataclasses
-import inspect
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import ml_collections
-
-from alignment_jax import algorithms, errors, optimizers
-from alignment_jax.algorithms import adapted
-from alignment_jax.judges import JUDGES
-from alignment_jax.models import Model, zoo
+# Judges that a run trains before its main stage, by the name of their stage.
+TRAINED_JUDGES = ("reward_model",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +36,9 @@ class Training:
   Attributes:
     steps: updates; 0 leaves the stage out.
     batch_size: rows of the data per update, over all devices.
-    microbatches: parts that a batch is processed in, to save memory.
+    microbatches: parts that a minibatch is processed in, to save memory.
+    epochs: how often a batch is gone through.
+    minibatches: parts of a batch, shuffled, that get an optimiser step each.
     log_every: steps between two lines of metrics.
     checkpoint_every: steps between two checkpoints.
   """
@@ -54,8 +46,14 @@ class Training:
   steps: int
   batch_size: int
   microbatches: int
+  epochs: int
+  minibatches: int
   log_every: int
   checkpoint_every: int
+
+  def optimizer_steps(self) -> int:
+    """How often the optimiser moves the parameters in all."""
+    return self.steps * self.epochs * self.minibatches
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +61,8 @@ class Data:
   """What to learn from.
 
   Attributes:
-    source: `human_ratings`, a .jsonl or .parquet file, or `tfds:NAME`.
+    source: `human_ratings`, or one domain as `human_ratings/movie`; a .jsonl or
+      .parquet file; or `tfds:NAME`.
     dir: where prepared data are kept.
     prompt_length: tokens of a prompt; its tail is kept.
     response_length: tokens of a response.
@@ -133,6 +132,36 @@ class Lora:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Sampling:
+  """How a method that learns online gets what it learns from.
+
+  A response is as long as `data.response_length` lets it be.
+
+  Attributes:
+    samples: responses of the policy to each prompt.
+    temperature: logits are divided by it, in sampling and in learning.
+    missing_eos_penalty: taken off the reward of a response that did not end.
+    judge: `name`, a key of `JUDGES` or a judge that this run trains
+      (`reward_model`), and its settings.
+    preference_scale: what a difference of rewards is multiplied by to become
+      the log-odds of a preference, where the method wants those; 0 lets the
+      better response win.
+    staleness: updates that the policy that samples may lag behind the one that
+      learns; above 0 both work at once.
+    generator_devices: the first so many devices sample and the others learn; 0
+      for all to do both.
+  """
+
+  samples: int
+  temperature: float
+  missing_eos_penalty: float
+  judge: Mapping[str, Any]
+  preference_scale: float
+  staleness: int
+  generator_devices: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Stage:
   """One training run.
 
@@ -162,6 +191,10 @@ class Settings:
     lora: what stages train that start from a trained policy.
     sft: the stage before the main one; None where the main one is SFT.
     reward_model: a judge trained on the same data; None for none.
+    sampling: how responses are sampled and judged; None where the main method
+      learns from the data as they are.
+    refresh: `name`, a key of `REFRESHERS`, and its settings: what happens to
+      policy and reference between updates.
     main: the method of this experiment.
   """
 
@@ -175,6 +208,8 @@ class Settings:
   lora: Lora
   sft: Stage | None
   reward_model: Stage | None
+  sampling: Sampling | None
+  refresh: Mapping[str, Any]
   main: Stage
 
   def stages(self) -> dict[str, Stage]:
@@ -185,236 +220,3 @@ class Settings:
   def trained(self) -> dict[str, Stage]:
     """Those of `stages` that have steps to run."""
     return {n: s for n, s in self.stages().items() if s.training.steps}
-
-
-def read(config: ml_collections.ConfigDict) -> Settings:
-  """The config as settings.
-
-  Raises:
-    UserError: names the field, what it holds and what is allowed.
-  """
-  values = config.to_dict()
-  main = {name: values.pop(name, None) for name in _fields(Stage)}
-  _exactly(
-    {**values, "main": main}, _fields(Settings), "config", _fields(Stage)
-  )
-  settings = Settings(
-    seed=_typed(values["seed"], int, "seed"),
-    init_from=_typed(values["init_from"], str, "init_from"),
-    model=_named(values["model"], "model"),
-    tokenizer=_section(Tokenizer, values["tokenizer"], "tokenizer"),
-    data=_section(Data, values["data"], "data"),
-    mesh=_section(Mesh, values["mesh"], "mesh"),
-    evaluation=_section(Evaluation, values["evaluation"], "evaluation"),
-    lora=_section(Lora, values["lora"], "lora"),
-    sft=_stage(values["sft"], "sft"),
-    reward_model=_stage(values["reward_model"], "reward_model"),
-    main=_stage(main, ""),
-  )
-  _check(settings)
-  return settings
-
-
-def make_algorithm(
-  model: Model, section: Mapping[str, Any]
-) -> algorithms.Algorithm:
-  """The named algorithm, from its section of the config.
-
-  Args:
-    model: the network.
-    section: `name` and the method's keywords.
-
-  Raises:
-    UserError: no such name, or keywords that are missing, unknown or out of
-      range.
-  """
-  name = section["name"]
-  if name not in algorithms.ALGORITHMS:
-    raise errors.unknown("algorithm", name, algorithms.ALGORITHMS)
-  factory = algorithms.ALGORITHMS[name]
-  given = _keywords(factory, section, f"algorithm '{name}'")
-  try:
-    return factory(model, **given)
-  except errors.UserError:
-    raise
-  except (TypeError, ValueError) as error:
-    raise errors.UserError(f"algorithm '{name}': {error}") from error
-
-
-def check_lora(model: Model, lora: Lora) -> None:
-  """Refuses adapters that the model cannot have.
-
-  Raises:
-    UserError: a target matches no kernel; lists those there are.
-  """
-  if lora.rank:
-    adapted.check(model, rank=lora.rank, targets=lora.targets)
-
-
-def sketch(section: Mapping[str, Any]) -> Model:
-  """The config's model for a vocabulary that is not known yet.
-
-  Raises:
-    UserError: no such model, or no such setting of it.
-  """
-  return zoo.make_model(section["name"], vocabulary_size=16, **options(section))
-
-
-def options(section: Mapping[str, Any]) -> dict[str, Any]:
-  """What a section says beside the name of what it is about."""
-  return {name: value for name, value in section.items() if name != "name"}
-
-
-def _keywords(factory: Callable, section: Mapping[str, Any], where: str):
-  """`section` without its name, if it fits the factory's keywords."""
-  parameters = inspect.signature(factory).parameters.values()
-  allowed = {p.name: p for p in parameters if p.kind == p.KEYWORD_ONLY}
-  given = options(section)
-  for name in given:
-    if name not in allowed:
-      raise errors.unknown(f"setting of {where}", name, allowed)
-  for name, parameter in allowed.items():
-    if parameter.default is parameter.empty and name not in given:
-      raise errors.UserError(
-        f"{where} needs the setting '{name}'; its settings are:"
-        f" {', '.join(allowed)}"
-      )
-  return given
-
-
-def _check(settings):
-  """What can be wrong although every type is right."""
-  model = sketch(settings.model)
-  if settings.evaluation.judge not in JUDGES:
-    raise errors.unknown("judge", settings.evaluation.judge, JUDGES)
-  _at_least(1, settings.data, "data", "prompt_length", "response_length")
-  _at_least(0, settings.evaluation, "evaluation", "prompts", "samples_shown")
-  _at_least(1, settings.evaluation, "evaluation", "batch_size")
-  _at_least(16, settings.tokenizer, "tokenizer", "vocabulary_size")
-  _check_lora(settings, model)
-  for where, stage in settings.stages().items():
-    name = stage.algorithm["name"]
-    if where and name != where:
-      raise errors.UserError(
-        f"config.{where}.algorithm.name must be '{where}', got '{name}'"
-      )
-    make_algorithm(model, stage.algorithm)
-    path = f"{where}.training" if where else "training"
-    _at_least(0 if where else 1, stage.training, path, "steps")
-    _at_least(
-      1, stage.training, path, "microbatches", "log_every", "checkpoint_every"
-    )
-    if stage.training.steps:
-      optimizers.make_optimizer(
-        stage.optimizer.name,
-        optimizers.make_schedule(
-          stage.optimizer.schedule,
-          learning_rate=stage.optimizer.learning_rate,
-          warmup_steps=stage.optimizer.warmup_steps,
-          total_steps=stage.training.steps,
-        ),
-        weight_decay=stage.optimizer.weight_decay,
-        clip_norm=stage.optimizer.clip_norm,
-      )
-
-
-def _check_lora(settings, model):
-  lora = settings.lora
-  _at_least(0, lora, "lora", "rank")
-  if not lora.alpha > 0:
-    raise errors.UserError(f"config.lora.alpha must be > 0, got {lora.alpha}")
-  if not lora.rank or settings.init_from:
-    return  # an imported model's kernels are not known yet
-  if "sft" not in settings.trained():
-    raise errors.UserError(
-      f"config.lora.rank is {lora.rank}, but nothing is there to adapt: give a"
-      " trained policy as config.init_from, train one first with"
-      " config.sft.training.steps, or set the rank to 0"
-    )
-  check_lora(model, lora)
-
-
-def _at_least(least, section, where, *names):
-  for name in names:
-    value = getattr(section, name)
-    if value < least:
-      raise errors.UserError(
-        f"config.{where}.{name} must be >= {least}, got {value}"
-      )
-
-
-def _fields(cls):
-  return tuple(field.name for field in dataclasses.fields(cls))
-
-
-def _exactly(values, names, where, replaced=()):
-  """Refuses missing and unknown fields; `main` reads as what it stands for."""
-  shown = [n for n in names if n != "main"] + list(replaced)
-  for name in values:
-    if name not in names:
-      raise errors.unknown(f"field in {where}", name, shown)
-  for name in names:
-    if name not in values:
-      raise errors.UserError(
-        f"{where} lacks the field '{name}'; it needs: {', '.join(shown)}"
-      )
-
-
-def _typed(value, kind, where):
-  if kind == tuple[str, ...]:
-    if (
-      not isinstance(value, (list, tuple))
-      or not value
-      or not all(isinstance(item, str) for item in value)
-    ):
-      raise errors.UserError(
-        f"config.{where} must be a tuple of texts, got {value!r}"
-      )
-    return tuple(value)
-  if kind is float and isinstance(value, int) and not isinstance(value, bool):
-    value = float(value)
-  if not isinstance(value, kind) or isinstance(value, bool):
-    raise errors.UserError(
-      f"config.{where} must be of type {kind.__name__}, got {value!r}"
-    )
-  return value
-
-
-def _section(cls, values, where):
-  if not isinstance(values, Mapping):
-    raise errors.UserError(
-      f"config.{where} must hold the fields {', '.join(_fields(cls))}, got"
-      f" {values!r}"
-    )
-  _exactly(values, _fields(cls), f"config.{where}")
-  kinds = typing.get_type_hints(cls)
-  return cls(
-    **{
-      name: _typed(value, kinds[name], f"{where}.{name}")
-      for name, value in values.items()
-    }
-  )
-
-
-def _named(values, where):
-  if not isinstance(values, Mapping) or "name" not in values:
-    raise errors.UserError(f"config.{where} needs a 'name', got {values!r}")
-  _typed(values["name"], str, f"{where}.name")
-  return dict(values)
-
-
-def _stage(values, where):
-  if values is None:
-    return None
-  dot = f"{where}." if where else ""
-  if not isinstance(values, Mapping):
-    raise errors.UserError(
-      f"config.{where} must hold the fields {', '.join(_fields(Stage))}, or be"
-      f" None; got {values!r}"
-    )
-  _exactly(values, _fields(Stage), f"config.{where}" if where else "config")
-  return Stage(
-    algorithm=_named(values["algorithm"], f"{dot}algorithm"),
-    optimizer=_section(Optimizer, values["optimizer"], f"{dot}optimizer"),
-    training=_section(Training, values["training"], f"{dot}training"),
-  )

@@ -15,9 +15,16 @@ from alignment_jax import (
   parallel,
   types,
 )
-from alignment_jax.algorithms import adapted
-from alignment_jax.experiment import folder, settings
-from alignment_jax.training import checkpoint, feeds, loop, state, step
+from alignment_jax.algorithms import adapted, online
+from alignment_jax.experiment import folder, methods, settings
+from alignment_jax.training import (
+  asynchronous,
+  checkpoint,
+  feeds,
+  loop,
+  state,
+  step,
+)
 
 # The parameters at the end of a stage; there only when it is finished.
 FINAL = "final"
@@ -28,6 +35,7 @@ _KINDS = {
   types.Demonstration: "demonstration",
   types.PreferencePair: "preference",
   types.ScoredResponses: "feedback",
+  types.Prompts: "prompt",
 }
 
 
@@ -41,10 +49,12 @@ class Setup:
     tokenizer: of the run.
     model: the network.
     workdir: of the run.
+    generator: where responses to learn from are sampled and judged.
   """
 
   settings: settings.Settings
   mesh: jax.sharding.Mesh
+  generator: jax.sharding.Mesh
   tokenizer: Any
   model: models.Model
   workdir: pathlib.Path
@@ -65,9 +75,15 @@ class Setup:
     )
 
 
-def kind_of(model: models.Model, stage: settings.Stage) -> str:
-  """The kind of data that a stage learns from."""
-  return _KINDS[settings.make_algorithm(model, stage.algorithm).batch]
+def kind_of(
+  model: models.Model, stage: settings.Stage, chosen: settings.Settings
+) -> str:
+  """The kind of data that a stage of an experiment learns from."""
+  sampling = methods.sampling_of(
+    chosen.sampling, max_tokens=chosen.data.response_length, eos_id=1
+  )
+  algorithm = methods.make_algorithm(model, stage.algorithm, sampling)
+  return _KINDS[algorithm.batch]
 
 
 def run_stage(
@@ -89,18 +105,25 @@ def run_stage(
   path = setup.workdir / name
   if (path / FINAL).is_dir():
     return path
-  algorithm = settings.make_algorithm(setup.model, stage.algorithm)
+  sampling = methods.sampling_of(
+    setup.settings.sampling,
+    max_tokens=setup.settings.data.response_length,
+    eos_id=setup.tokenizer.eos_id,
+  )
+  algorithm = methods.make_algorithm(setup.model, stage.algorithm, sampling)
   lora = dataclasses.asdict(setup.settings.lora)
   adapting = policy is not None and lora["rank"] > 0
   if adapting:
     algorithm = adapted.adapted(algorithm, setup.model, **lora)
+  if stage is setup.settings.main:
+    algorithm = methods.refreshed(algorithm, setup.settings.refresh)
   training = stage.training
   loader = setup.loader(_KINDS[algorithm.batch], "train", training.batch_size)
   schedule = optimizers.make_schedule(
     stage.optimizer.schedule,
     learning_rate=stage.optimizer.learning_rate,
     warmup_steps=stage.optimizer.warmup_steps,
-    total_steps=training.steps,
+    total_steps=training.optimizer_steps(),
   )
   optimizer = optimizers.make_optimizer(
     stage.optimizer.name,
@@ -122,10 +145,16 @@ def run_stage(
     return state.make_state(algorithm, optimizer, init_key, start)
 
   final = loop.train(
-    step.make_update(algorithm, optimizer, microbatches=training.microbatches),
+    step.make_update(
+      algorithm,
+      optimizer,
+      microbatches=training.microbatches,
+      epochs=training.epochs,
+      minibatches=training.minibatches,
+    ),
     make_state,
-    lambda start: contextlib.nullcontext(
-      feeds.offline(loader.batch, setup.mesh)
+    lambda start: _feed(
+      setup, algorithm, loader.batch, run_key, range(start, training.steps)
     ),
     run_key,
     mesh=setup.mesh,
@@ -135,7 +164,9 @@ def run_stage(
     steps=training.steps,
     log_every=training.log_every,
     checkpoint_every=training.checkpoint_every,
-    schedule=schedule,
+    schedule=lambda step: schedule(
+      step * training.epochs * training.minibatches
+    ),
     meta={"seed": setup.settings.seed, "batch_size": training.batch_size},
     arguments=() if policy is None else (policy,),
   )
@@ -145,6 +176,7 @@ def run_stage(
       "name": setup.settings.model["name"],
       "settings": dataclasses.asdict(setup.model.settings),
       "algorithm": dict(stage.algorithm),
+      "sampling": None if sampling is None else dataclasses.asdict(sampling),
       "prompt_length": setup.settings.data.prompt_length,
       "response_length": setup.settings.data.response_length,
     },
@@ -156,6 +188,31 @@ def run_stage(
     trained = _merged(setup, final, lora)
   checkpoint.save_tree(path / FINAL, trained)
   return path
+
+
+def _feed(setup, algorithm, batches, key, steps):
+  """What the updates of a stage learn from, as a context."""
+  mesh, collect = setup.mesh, algorithm.collect
+  if collect is None:
+    return contextlib.nullcontext(feeds.offline(batches, mesh))
+  # Here, not above: a judge may be a stage that this module trains.
+  from alignment_jax.experiment import referees
+
+  chosen = setup.settings.sampling
+  judge = referees.referee(setup, collect.wants, setup.generator)
+  if not chosen.staleness and setup.generator is mesh:
+    return contextlib.nullcontext(
+      feeds.synchronous(collect, judge, batches, key, mesh=mesh)
+    )
+  return asynchronous.Asynchronous(
+    feeds.sampler(collect, judge, batches, key, mesh=setup.generator),
+    feeds.preparer(collect, mesh),
+    place=asynchronous.placer(setup.generator, setup.model.axes),
+    start=steps.start,
+    steps=steps.stop,
+    staleness=chosen.staleness,
+    restart_every=setup.settings.main.training.checkpoint_every,
+  )
 
 
 def _merged(setup, final, lora):
@@ -176,8 +233,13 @@ def load(
   path: pathlib.Path, model: models.Model, mesh: jax.sharding.Mesh
 ) -> Any:
   """What the stage in `path` trained, placed on the mesh."""
-  algorithm = folder.read_json(path / folder.MODEL)["algorithm"]
-  method = settings.make_algorithm(model, algorithm)
+  about = folder.read_json(path / folder.MODEL)
+  sampling = about.get("sampling")
+  method = methods.make_algorithm(
+    model,
+    about["algorithm"],
+    None if sampling is None else online.Sampling(**sampling),
+  )
   abstract = jax.eval_shape(
     lambda key: method.init(key, model.init(key))[0], jax.random.key(0)
   )

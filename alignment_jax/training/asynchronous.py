@@ -63,7 +63,10 @@ class Asynchronous:
     self._make, self._finish, self._place = make, finish, place
     self._steps = range(start, steps)
     self._needed = {
-      step: version_of(step, staleness=staleness, restart_every=restart_every)
+      step: max(
+        start,
+        version_of(step, staleness=staleness, restart_every=restart_every),
+      )
       for step in self._steps
     }
     self._versions: dict[int, Any] = {}
@@ -87,7 +90,7 @@ class Asynchronous:
 
   def __call__(
     self, step: int, state: TrainState
-  ) -> tuple[Any, Mapping[str, float]]:
+  ) -> tuple[Any, Mapping[str, Any]]:
     """Hands the generator this version; waits for this step's rollout.
 
     Raises:

@@ -16,8 +16,8 @@ from alignment_jax.algorithms.base import Collect
 from alignment_jax.training import step as steps
 from alignment_jax.training.state import TrainState
 
-Batches = Callable[[int], tuple[Any, Mapping[str, float]]]
-Feed = Callable[[int, TrainState], tuple[Any, Mapping[str, float]]]
+Batches = Callable[[int], tuple[Any, Mapping[str, Any]]]
+Feed = Callable[[int, TrainState], tuple[Any, Mapping[str, Any]]]
 
 # (rollout on the host) -> rewards [B, K] or preferences [B, K, K]
 Judge = Callable[[Any], np.ndarray]
@@ -32,7 +32,7 @@ class Judged(NamedTuple):
 
   rollout: Any
   scores: np.ndarray
-  about: Mapping[str, float]
+  about: Mapping[str, Any]
 
 
 def offline(batches: Batches, mesh: jax.sharding.Mesh) -> Feed:

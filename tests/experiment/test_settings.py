@@ -6,7 +6,7 @@ import ml_collections
 import pytest
 
 from alignment_jax import errors
-from alignment_jax.experiment import settings
+from alignment_jax.experiment import reading
 from configs import dpo, dro_t5, quickstart, quickstart_t5, smollm2_ipo
 
 CONFIGS = {
@@ -21,7 +21,7 @@ CONFIGS = {
 @pytest.mark.parametrize("size", ["", "tiny"])
 @pytest.mark.parametrize("name", sorted(CONFIGS))
 def test_every_config_can_be_read(name, size):
-  read = settings.read(CONFIGS[name].get_config(size))
+  read = reading.read(CONFIGS[name].get_config(size))
   assert read.main.training.steps >= 1
 
 
@@ -68,7 +68,7 @@ def changed(path, value):
 )
 def test_a_wrong_field_is_named_with_what_is_allowed(path, value, message):
   with pytest.raises(errors.UserError) as caught:
-    settings.read(changed(path, value))
+    reading.read(changed(path, value))
   assert message in str(caught.value)
 
 
@@ -80,9 +80,9 @@ def adapting(**changes):
 
 
 def test_a_target_that_no_kernel_has_lists_the_kernels():
-  assert settings.read(adapting()).lora.rank == 2
+  assert reading.read(adapting()).lora.rank == 2
   with pytest.raises(errors.UserError) as caught:
-    settings.read(adapting(targets=("*/attention/keys",)))
+    reading.read(adapting(targets=("*/attention/keys",)))
   assert (
     "no kernel '*/attention/keys'; available: blocks/attention/key/kernel"
     in str(caught.value)
@@ -93,15 +93,15 @@ def test_adapters_need_a_trained_policy_to_adapt():
   config = adapting()
   config.sft.training.steps = 0
   with pytest.raises(errors.UserError, match="nothing is there to adapt"):
-    settings.read(config)
+    reading.read(config)
   config.init_from = "some/stage"
-  assert settings.read(config).lora.rank == 2
+  assert reading.read(config).lora.rank == 2
 
 
 def test_a_config_from_json_reads_as_the_one_it_was_written_from():
   config = adapting()
   written = json.loads(json.dumps(config.to_dict()))
-  assert settings.read(ml_collections.ConfigDict(written)) == settings.read(
+  assert reading.read(ml_collections.ConfigDict(written)) == reading.read(
     config
   )
 
@@ -110,11 +110,11 @@ def test_a_missing_field_is_named():
   config = quickstart.get_config("tiny").unlock()
   del config.training.batch_size
   with pytest.raises(errors.UserError, match="lacks the field 'batch_size'"):
-    settings.read(config)
+    reading.read(config)
 
 
 def test_a_setting_that_a_method_needs_is_named():
   config = quickstart.get_config("tiny").unlock()
   del config.algorithm.tau
   with pytest.raises(errors.UserError, match="needs the setting 'tau'"):
-    settings.read(config)
+    reading.read(config)

@@ -1,0 +1,150 @@
+"""Who judges what a policy samples to learn from: rules or a trained model."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from alignment_jax import errors, judges, parallel, scoring
+from alignment_jax.evaluation import answers
+from alignment_jax.experiment import folder, methods, settings, stages
+from alignment_jax.training import feeds
+from alignment_jax.types import Rollout
+
+
+def referee(
+  setup: stages.Setup, wants: str, mesh: jax.sharding.Mesh
+) -> feeds.Judge:
+  """What `config.sampling.judge` names, as a judge of rollouts.
+
+  Args:
+    setup: of the run; what it trained before lies in its folder.
+    wants: `reward` or `preference`, as the algorithm does. Preferences are
+      those of Bradley and Terry, sigmoid(scale (r_i - r_j)); with
+      `preference_scale` 0 the better response wins, and a tie is 1/2.
+    mesh: where a trained judge runs.
+
+  Raises:
+    UserError: the judge's settings do not fit.
+  """
+  chosen = setup.settings.sampling
+  name = chosen.judge["name"]
+  if name in settings.TRAINED_JUDGES:
+    rewards = _of_tokens(setup, mesh)
+  else:
+    rewards = _of_texts(setup, methods.options(chosen.judge), name)
+  if wants == "reward":
+    return rewards
+  scale = chosen.preference_scale
+
+  def preferences(rollout):
+    scores = rewards(rollout)
+    margin = scores[:, :, None] - scores[:, None, :]
+    if scale:
+      # Away from where the exponential overflows.
+      return 1 / (1 + np.exp(-np.clip(scale * margin, -60, 60)))
+    return (1 + np.sign(margin)) / 2
+
+  return preferences
+
+
+def trained_reward(setup: stages.Setup, mesh: jax.sharding.Mesh) -> Callable:
+  """(prompt, responses [N, K, T] on the host) -> rewards [N, K] of the run's
+  reward model, as many rows at a time as evaluation takes.
+
+  Raises:
+    UserError: the run has no finished reward model.
+  """
+  path = setup.workdir / "reward_model"
+  params = stages.load(path, setup.model, mesh)["reward"]
+  algorithm = folder.read_json(path / folder.MODEL)["algorithm"]
+  pooling = algorithm.get("pooling", "last")
+  run = parallel.jit(
+    lambda params, prompt, responses: scoring.rewards(
+      setup.model, params, prompt, responses, pooling=pooling
+    ),
+    out_shardings=parallel.replicated(mesh),
+  )
+
+  def score(prompt, responses):
+    parts = [
+      np.asarray(run(params, *parallel.put_batch(mesh, part)))
+      for part in answers.batches(
+        (prompt, responses), setup.settings.evaluation.batch_size
+      )
+    ]
+    return np.concatenate(parts)[: prompt.ids.shape[0]]
+
+  return score
+
+
+def _of_texts(setup, options, name):
+  """A judge of texts, for what a rollout says."""
+  judge = judges.build(name, **options)
+
+  def texts(tokens):
+    shape = tokens.ids.shape
+    return [
+      setup.tokenizer.decode([int(i) for i in ids[mask]])
+      for ids, mask in zip(
+        tokens.ids.reshape(-1, shape[-1]),
+        tokens.mask.reshape(-1, shape[-1]),
+        strict=True,
+      )
+    ]
+
+  def rewards(rollout: Rollout) -> np.ndarray:
+    rows, count = rollout.responses.ids.shape[:2]
+    prompts = texts(rollout.prompt)
+    responses = np.array(texts(rollout.responses), object).reshape(rows, count)
+    references = None
+    if rollout.demonstration is not None:
+      references = texts(rollout.demonstration)
+      responses = np.concatenate(
+        [responses, np.array(references, object)[:, None]], axis=1
+      )
+    count = responses.shape[1]
+    scores = judge(
+      [prompt for prompt in prompts for _ in range(count)],
+      list(responses.reshape(-1)),
+      None
+      if references is None
+      else [reference for reference in references for _ in range(count)],
+    )
+    return scores.reshape(rows, count)
+
+  return rewards
+
+
+def _of_tokens(setup, mesh):
+  """The run's own reward model, centred on what people wrote.
+
+  Its mean over demonstrations is taken off, as in detail 15 of Huang et al.,
+  2024 (arXiv:2403.17031), so that a reward above 0 is better than average.
+  """
+  score = trained_reward(setup, mesh)
+  size = setup.settings.evaluation.batch_size
+  loader = setup.loader("demonstration", "train", size)
+  written, _ = loader.rows(range(min(len(loader), 8 * size)))
+  centre = score(
+    written.prompt, jax.tree.map(lambda a: a[:, None], written.response)
+  ).mean()
+  if not np.isfinite(centre):
+    raise errors.UserError(
+      f"the reward model in {setup.workdir} gives {centre} on average; train it"
+      " again with a lower learning rate"
+    )
+
+  def rewards(rollout):
+    responses = rollout.responses
+    if rollout.demonstration is not None:
+      responses = jax.tree.map(
+        lambda sampled, written: np.concatenate(
+          [sampled, written[:, None]], axis=1
+        ),
+        responses,
+        rollout.demonstration,
+      )
+    return score(rollout.prompt, responses) - centre
+
+  return rewards

@@ -1,0 +1,196 @@
+"""Generation beside learning: who sampled what, exact resume, failures."""
+
+import contextlib
+import pathlib
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alignment_jax import errors, parallel, types
+from alignment_jax.algorithms.base import Collect
+from alignment_jax.training import asynchronous, feeds, loop, state
+
+ROWS, STEPS, EVERY = 8, 11, 4
+KEY = jax.random.key(3)
+
+
+def mesh_of(devices):
+  return parallel.make_mesh(data=-1, fsdp=1, tensor=1, devices=devices)
+
+
+def sample(trainable, slow, batch, key):
+  """A response that depends on policy, prompt and key alike."""
+  del slow
+  noise = jax.random.normal(key, (ROWS, 1, 2))
+  table = trainable["policy"]["table"][None, None]
+  ids = jnp.round(100 * (noise + table)).astype(jnp.int32)
+  ids = ids + batch.prompt.ids[:, None]
+  return types.Rollout(
+    prompt=batch.prompt,
+    responses=types.Tokens(ids, jnp.ones(ids.shape, bool)),
+    logprobs=jnp.zeros(ids.shape),
+    ended=jnp.ones((ROWS, 1), bool),
+    version=jnp.zeros((ROWS,), jnp.int32),
+  )
+
+
+def prepare(trainable, slow, rollout, scores):
+  del trainable, slow
+  return rollout.responses.ids.astype(jnp.float32), scores, rollout.version
+
+
+COLLECT = Collect(sample, "reward", prepare)
+
+
+def judge(rollout):
+  return rollout.responses.ids.sum(axis=-1) / 100
+
+
+def update(now, batch, key):
+  del key
+  ids, scores, _ = batch
+  table = 0.9 * now.trainable["policy"]["table"] + 0.01 * (
+    ids.mean() + scores.mean()
+  )
+  loss = jnp.sum(jnp.square(table))
+  return now.replace(
+    step=now.step + 1, trainable={"policy": {"table": table}}
+  ), {"loss": loss, "gradient_norm": loss}
+
+
+def first_state():
+  return state.TrainState(
+    step=jnp.zeros((), jnp.int32),
+    trainable={"policy": {"table": jnp.zeros(2)}},
+    slow=(),
+    optimizer_state=(),
+  )
+
+
+def prompts(step):
+  ids = np.full((ROWS, 2), step, np.int32)
+  return types.Prompts(types.Tokens(ids, np.ones(ids.shape, bool))), {}
+
+
+def run(workdir, staleness, *, judge=judge, steps=STEPS, versions=None):
+  """A run; staleness None is `feeds.synchronous`."""
+  everywhere = mesh_of(jax.devices())
+  learner, generator = everywhere, everywhere
+  if staleness:
+    generator, learner = mesh_of(jax.devices()[:2]), mesh_of(jax.devices()[2:4])
+
+  def watched(made):
+    def feed(step, now):
+      batch, about = made(step, now)
+      if versions is not None:
+        versions[step] = int(batch[2][0])
+        assert about["staleness"] == step - versions[step]
+      return batch, about
+
+    return feed
+
+  @contextlib.contextmanager
+  def open_feed(start):
+    if staleness is None:
+      yield watched(
+        feeds.synchronous(COLLECT, judge, prompts, KEY, mesh=learner)
+      )
+      return
+    with asynchronous.Asynchronous(
+      feeds.sampler(COLLECT, judge, prompts, KEY, mesh=generator),
+      feeds.preparer(COLLECT, learner),
+      place=asynchronous.placer(generator, {}),
+      start=start,
+      steps=steps,
+      staleness=staleness,
+      restart_every=EVERY,
+    ) as feed:
+      yield watched(feed)
+
+  final = loop.train(
+    update,
+    first_state,
+    open_feed,
+    KEY,
+    mesh=learner,
+    axes={},
+    workdir=pathlib.Path(workdir),
+    title="test",
+    steps=steps,
+    log_every=1,
+    checkpoint_every=EVERY,
+    meta={},
+    schedule=lambda step: jnp.float32(0.1),
+    progress=False,
+  )
+  return np.asarray(final.trainable["policy"]["table"])
+
+
+def test_staleness_zero_is_the_synchronous_run_bit_for_bit(tmp_path):
+  together = run(tmp_path / "a", None)
+  apart = run(tmp_path / "b", 0)
+  np.testing.assert_array_equal(together, apart)
+  assert np.any(together != 0)
+
+
+@pytest.mark.parametrize("staleness", [1, 2, 3])
+def test_each_rollout_is_of_the_version_that_the_schedule_says(
+  tmp_path, staleness
+):
+  versions = {}
+  run(tmp_path, staleness, versions=versions)
+  # At each checkpoint (0, 4, 8) the pipeline starts anew.
+  assert versions == {
+    step: max(step - staleness, step // EVERY * EVERY) for step in range(STEPS)
+  }
+
+
+def test_a_stale_run_can_be_replayed_and_resumed(tmp_path):
+  whole = run(tmp_path / "whole", 2)
+  np.testing.assert_array_equal(whole, run(tmp_path / "again", 2))
+  run(tmp_path / "parts", 2, steps=8)
+  np.testing.assert_array_equal(whole, run(tmp_path / "parts", 2))
+  assert np.any(whole != run(tmp_path / "fresh", None))
+
+
+@pytest.mark.parametrize("staleness", [None, 0, 2])
+def test_a_judge_that_fails_stops_the_run_and_saves_what_was_learnt(
+  tmp_path, staleness
+):
+  def failing(rollout):
+    if rollout.prompt.ids[0, 0] == 6:
+      raise OSError("no space")
+    return judge(rollout)
+
+  begun = time.monotonic()
+  with pytest.raises(
+    errors.UserError, match=r"judge failed at step 6.*no space.*step 6 is saved"
+  ):
+    run(tmp_path, staleness, judge=failing)
+  assert time.monotonic() - begun < 60
+  assert (tmp_path / "checkpoints" / "6").is_dir()
+  assert not [t for t in threading.enumerate() if t.name == "generator"]
+
+
+@pytest.mark.parametrize(
+  "said, message",
+  [
+    (lambda scores: scores[:, :0], r"shape \(8, 0\).*expected \(8, 1\)"),
+    (lambda scores: scores * np.nan, r"returned nan at step 0, place \[0, 0\]"),
+  ],
+)
+def test_what_is_no_score_is_one_clear_error(tmp_path, said, message):
+  with pytest.raises(errors.UserError, match=message):
+    run(tmp_path, None, judge=lambda rollout: said(judge(rollout)))
+
+
+def test_a_generator_that_dies_is_noticed(tmp_path):
+  def dying(rollout):
+    raise SystemExit(3)
+
+  with pytest.raises(errors.UserError, match="generator failed at step 0"):
+    run(tmp_path, 1, judge=dying)
