@@ -83,7 +83,7 @@ _X86_64 = 0xC000003E  # AUDIT_ARCH_X86_64
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
-def split(tests: str) -> list[tuple[bool, ast.stmt]]:
+def split(tests: str) -> list[tuple[bool, types.CodeType]]:
   """The statements of test code in the order they run, and which are tests.
 
   A test is an `assert` or a call at the top level, or a function `test...`
@@ -91,6 +91,7 @@ def split(tests: str) -> list[tuple[bool, ast.stmt]]:
 
   Raises:
     SyntaxError: it is no Python.
+    ValueError: it holds a null character.
   """
   statements, functions = [], []
   for node in ast.parse(tests).body:
@@ -98,7 +99,10 @@ def split(tests: str) -> list[tuple[bool, ast.stmt]]:
     statements.append((called or isinstance(node, ast.Assert), node))
     if _is_test_function(node):
       functions += [(True, stmt) for stmt in ast.parse(f"{node.name}()").body]
-  return statements + functions
+  return [
+    (is_test, compile(ast.Module([node], []), "<tests>", "exec"))
+    for is_test, node in statements + functions
+  ]
 
 
 def _is_test_function(node):
@@ -209,10 +213,7 @@ def main() -> None:
       write(results, f"{secret} refused {error}\n".encode())
       return
   # Before the code can replace what reads them.
-  tests = [
-    (is_test, compile(ast.Module([node], []), "<tests>", "exec"))
-    for is_test, node in split(job["tests"])
-  ]
+  tests = split(job["tests"])
   # Not `__main__`, whose guard would run; dataclasses look the module up.
   module = types.ModuleType("response")
   sys.modules["response"] = module

@@ -61,6 +61,9 @@ def test_a_reward_out_of_range_is_named():
   np.testing.assert_array_equal(judge(["p"], ["xy"]), [2])
   with pytest.raises(base.JudgeError, match=r"gave 3.0 to .* in \[0, 2\]"):
     judge(["p"], ["xyz"])
+  judge = base.checked(_lengths, "long", low=2.0)
+  with pytest.raises(base.JudgeError, match=r"gave 1.0 to .* in \[2, inf\]"):
+    judge(["p"], ["x"])
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,14 @@ def test_no_class_is_the_best_and_nash_is_uniform_over_classes():
   assert tabular.exploitability(uniform, game) > 0.05
 
 
+def test_padding_does_not_change_the_class():
+  prefer = synthetic.class_preference(tabular.cyclic_game(3))
+  padded = _tokens([[1, 2], [0, 1]], [[1, 0], [1, 0]])
+  plain = _tokens([[1], [2]], [[1], [1]])
+  # Classes 1 and 1; then 0 and 2, which beats 0.
+  np.testing.assert_array_equal(prefer(PROMPT, padded, plain), [0.5, 0])
+
+
 def test_label_noise_pulls_a_preference_to_a_half():
   matrix = np.array([[0.5, 0.9], [0.1, 0.5]])
   clean = synthetic.class_preference(matrix)

@@ -115,7 +115,12 @@ def test_leaving_early_or_claiming_success_is_no_pass(judge, cheat):
   assert _share(judge, cheat) == 0
 
 
-def test_tests_before_an_exit_count(judge):
+def test_a_test_that_exits_fails_and_the_next_one_runs(judge):
+  code = "def f(x):\n  if not x:\n    raise SystemExit(0)\n  return x"
+  assert _share(judge, code, "assert f(0)\nassert f(1) == 1") == 0.5
+
+
+def test_tests_before_the_end_of_the_process_count(judge):
   code = "def f(x):\n  import os\n  return x if x else os._exit(0)"
   assert _share(judge, code, "assert f(1) == 1\nassert f(0)\nassert f(2)") == (
     pytest.approx(1 / 3)
@@ -123,7 +128,7 @@ def test_tests_before_an_exit_count(judge):
 
 
 def test_an_endless_loop_is_killed_and_the_others_go_on():
-  quick = _judge(timeout_seconds=1.0)
+  quick = _judge(timeout_seconds=2.0)
   start = time.monotonic()
   rewards = quick(
     ["p"] * 3,
@@ -196,7 +201,7 @@ except (OSError, RuntimeError, ValueError) as error:
 
 
 def test_a_fork_bomb_starts_nothing():
-  quick = _judge(timeout_seconds=1.0)
+  quick = _judge(timeout_seconds=2.0)
   before = _own_children()
   bomb = "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass"
   assert _share(quick, bomb) == 0
@@ -239,6 +244,8 @@ def test_references_without_tests_are_named(judge):
     ("x = 1", "finds no test in reference 1"),
     ("", "finds no test in reference 1"),
     ("assert (", "cannot read reference 1"),
+    ("return 1\nassert True", "cannot read reference 1"),
+    ("assert True\0", "cannot read reference 1"),
     (None, r"prompt 1 \('q'\) has none"),
   ]:
     with pytest.raises(base.JudgeError, match=problem):
