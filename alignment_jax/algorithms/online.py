@@ -91,7 +91,12 @@ def with_reference(key, policy_params):
 
 
 def respond(
-  model: Model, params, prompt: Tokens, key, sampling: Sampling, samples: int
+  model: Model | engine.NextToken,
+  params,
+  prompt: Tokens,
+  key,
+  sampling: Sampling,
+  samples: int,
 ) -> Tokens:
   """`samples` responses to each prompt, [B, K, T]."""
   return engine.generate(
@@ -214,6 +219,19 @@ def collect(
   )
 
 
+def first(rollout: Rollout, count: int) -> Rollout:
+  """The rollout of the first `count` responses to each prompt."""
+
+  def cut(array):
+    return array[:, :count]
+
+  return rollout.replace(
+    responses=jax.tree.map(cut, rollout.responses),
+    logprobs=cut(rollout.logprobs),
+    ended=cut(rollout.ended),
+  )
+
+
 def sequence(tokens: Float[Array, "B K T"], rollout: Rollout):
   """Log-probability of each response, [B, K]."""
   return masking.masked_sum(tokens, rollout.responses.mask)
@@ -227,35 +245,71 @@ def mean(values: Array) -> masking.Mean:
 def report(
   experience: Experience, policy: Float[Array, "B K T"]
 ) -> base.Metrics:
-  """What every online method says about a batch.
+  """What every online method says about a batch: `drift` and `verdicts`."""
+  return {
+    **drift(experience.rollout, experience.reference, policy),
+    **verdicts(experience.scores),
+  }
 
-  `ratio/...` compare the policy with the one that sampled, response by
-  response: mean ratio, effective sample size, largest log-ratio of a token.
+
+def drift(
+  rollout: Rollout,
+  reference: Float[Array, "B K T"],
+  policy: Float[Array, "B K T"],
+) -> base.Metrics:
+  """How far the policy is from its reference, and from who sampled.
+
+  `ratio/...` compare the policy with the parameters under which the rollout was
+  scored: mean ratio and effective sample size of responses, mean absolute
+  log-ratio of tokens.
   """
-  rollout, scores = experience.rollout, experience.scores
   mask = rollout.responses.mask
   now = sequence(policy, rollout)
   moved = now - sequence(rollout.logprobs, rollout)
   flat = moved.reshape(-1)
   size = divergences.effective_sample_size(flat)
   count = jnp.asarray(flat.shape[0], jnp.float32)
-  drift = jnp.where(mask, jnp.abs(policy - rollout.logprobs), 0.0)
+  mismatch = jnp.where(mask, jnp.abs(policy - rollout.logprobs), 0.0)
   metrics = {
-    "kl": mean(now - sequence(experience.reference, rollout)),
+    "kl": mean(now - sequence(reference, rollout)),
     "entropy": mean(-now),
     "responses/length": mean(masking.lengths(mask).astype(jnp.float32)),
     "responses/ended": mean(rollout.ended.astype(jnp.float32)),
     "ratio/mean": mean(jnp.exp(jnp.clip(moved, -20.0, 20.0))),
     "ratio/effective_sample_size": masking.Mean(size * count, count),
-    "ratio/logprob_mismatch": masking.weighted(drift, mask.astype(jnp.float32)),
+    "ratio/logprob_mismatch": masking.weighted(
+      mismatch, mask.astype(jnp.float32)
+    ),
   }
+  return jax.tree.map(jax.lax.stop_gradient, metrics)
+
+
+def drift_elsewhere(
+  rollout: Rollout,
+  reference: Float[Array, "B K T"],
+  policy: Float[Array, "B K T"],
+) -> base.Metrics:
+  """`drift` on responses that another policy sampled.
+
+  No KL or entropy of the policy can be read off them: the mean log-ratio to the
+  reference is called `log_ratio`.
+  """
+  metrics = drift(rollout, reference, policy)
+  del metrics["entropy"]
+  return {"log_ratio": metrics.pop("kl"), **metrics}
+
+
+def verdicts(scores: Array) -> base.Metrics:
+  """What the judge said of a batch: rewards [B, K] or preferences."""
   if scores.ndim == 2:
     spread = jnp.max(scores, axis=-1) - jnp.min(scores, axis=-1)
-    metrics["rewards/mean"] = mean(scores)
-    metrics["rewards/spread"] = mean(spread)
-    metrics["rewards/all_equal"] = mean((spread == 0).astype(jnp.float32))
-  else:
-    metrics["preferences/first"] = mean(scores[:, 0, 1])
-    undecided = jnp.abs(scores[:, 0, 1] - 0.5) < 1e-6
-    metrics["preferences/undecided"] = mean(undecided.astype(jnp.float32))
-  return jax.tree.map(jax.lax.stop_gradient, metrics)
+    return {
+      "rewards/mean": mean(scores),
+      "rewards/spread": mean(spread),
+      "rewards/all_equal": mean((spread == 0).astype(jnp.float32)),
+    }
+  undecided = jnp.abs(scores[:, 0, 1] - 0.5) < 1e-6
+  return {
+    "preferences/first": mean(scores[:, 0, 1]),
+    "preferences/undecided": mean(undecided.astype(jnp.float32)),
+  }
