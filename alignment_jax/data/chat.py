@@ -115,10 +115,11 @@ def encode(
 ) -> dict[str, formatting.Encoded]:
   """A row's prompt and responses in the tokenizer's template, as tokens.
 
-  The prompt ends where the template asks for an answer, and a response is what
-  the template puts after that: what it writes behind the token that ends a
-  text is left out, and a response without that token gets it. Tokens at the
-  border are those of `HubTokenizer.encode_apart`. A template that asks for an
+  The prompt ends where the template asks for an answer, and has the tokens that
+  generation sees. A response is what the template puts after that: what it
+  writes behind the token that ends a text is left out, and a response without
+  that token gets it; `HubTokenizer.encode_from` says what happens at the
+  border. A template that asks for an
   answer in other words than those before the answers of a row (such as with
   an opened block of thoughts) ends the prompt where they part.
 
@@ -148,12 +149,9 @@ def encode(
     )
   }
   for name, text in responses.items():
-    before, after = tokenizer.encode_apart(prompt + text, len(prompt))
-    result["prompt"] = formatting.dressed_prompt(
-      tokenizer, before, length=prompt_length
-    )
+    ids = tokenizer.encode_from(prompt + text, len(prompt))
     result[name] = formatting.ended_response(
-      tokenizer, _until_eos(tokenizer, after), length=response_length
+      tokenizer, _until_eos(tokenizer, ids), length=response_length
     )
   return result
 

@@ -246,25 +246,22 @@ class HubTokenizer:
     """Token ids of a text, without special tokens."""
     return self._tokenizer.encode(text, add_special_tokens=False).ids
 
-  def encode_apart(self, text: str, place: int) -> tuple[list[int], list[int]]:
-    """A text's tokens before and from a place in it, as two lists.
+  def encode_from(self, text: str, place: int) -> list[int]:
+    """The tokens of a text from a place in it, where it goes on from a prompt.
 
-    Before it stand the tokens of that part alone, which is what generation
-    sees. After it stand the tokens that the whole text has there. Where one of
-    those reaches over the place, what it holds behind it is encoded by itself.
+    They are those that the whole text has there. What a token that reaches over
+    the place holds behind it is encoded by itself, for the prompt has its own
+    part already.
     """
-    before = self.encode(text[:place])
     whole = self._tokenizer.encode(text, add_special_tokens=False)
     first = len(whole.ids)
     while first and whole.offsets[first - 1][0] >= place:
       first -= 1
     if not first or whole.offsets[first - 1][1] <= place:
-      return before, whole.ids[first:]
-    start = whole.offsets[first][0] if first < len(whole.ids) else len(text)
-    middle = self._continuing.encode(
-      text[place:start], add_special_tokens=False
-    )
-    return before, [*middle.ids, *whole.ids[first:]]
+      return whole.ids[first:]
+    end = whole.offsets[first][0] if first < len(whole.ids) else len(text)
+    part = self._continuing.encode(text[place:end], add_special_tokens=False)
+    return [*part.ids, *whole.ids[first:]]
 
   @functools.cached_property
   def _continuing(self):

@@ -147,6 +147,21 @@ def generate(
   return _streamed(policy, parts, seed, show, settings)
 
 
+def new_piece(text: str, shown: str, *, ended: bool) -> str:
+  """What can be shown of an answer that grows, beside what was shown of it.
+
+  A character that came in part is kept back: it may become whole with the next
+  token, or take those beside it along for a while.
+
+  Args:
+    text: the answer so far.
+    shown: the pieces of it before this one.
+    ended: whether nothing comes any more.
+  """
+  whole = text if ended else text.rstrip("\ufffd")
+  return whole[len(shown) :] if ended or whole.startswith(shown) else ""
+
+
 def _batched(policy, parts, seed, count, settings):
   def run(params, prompt, key):
     return sampling.generate(
@@ -185,11 +200,9 @@ def _streamed(policy, parts, seed, show, settings):
         ids, mask = np.asarray(state.ids)[0], np.asarray(state.mask)[0]
         ended = bool(state.done[0]) or int(state.length) == len(ids)
         text = policy.tokenizer.decode(ids[mask])
-        # What is not a character yet may become one with the next token.
-        whole = text if ended else text.rstrip("\ufffd")
-        if ended or whole.startswith(shown):
-          show(whole[len(shown) :])
-          shown = whole
+        piece = new_piece(text, shown, ended=ended)
+        show(piece)
+        shown += piece
         if not ended:
           state = advance(policy.params, state, jnp.int32(_CHUNK))
     except KeyboardInterrupt:

@@ -212,6 +212,23 @@ def test_an_added_token_beyond_a_hole_is_refused(make):
     make("llama", files={"added_tokens.json": {"<x>": 9999}})
 
 
+def test_the_name_of_a_byte_in_a_text_is_text(models, tmp_path):
+  model = io.BytesIO()
+  sentencepiece.SentencePieceTrainer.train(
+    sentence_iterator=iter(["a <x> 0123456789 ABC"] * 9),
+    model_writer=model,
+    hard_vocab_limit=False,
+    model_type="unigram",
+    vocab_size=300,
+    minloglevel=2,
+    **PIECES,
+  )
+  (tmp_path / "tokenizer.model").write_bytes(model.getvalue())
+  (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+  made = data.open_tokenizer(tmp_path)
+  assert made.decode(made.encode("<0x41> \u65e5")) == "<0x41> \u65e5"
+
+
 def test_bos_and_eos_in_the_texts_are_not_doubled(make):
   made = make("llama")
   prompt = formatting.encode_prompt(made, "<s>a", length=9).ids
