@@ -44,13 +44,15 @@ class NextToken(NamedTuple):
   """A distribution of the next token that can be fed what was sampled.
 
   Attributes:
+    prepare: (params) -> what feeding needs of them, made once.
     start: (params, prompt Tokens [B, T], samples K, room for so many tokens) ->
       state of B K rows, [a, a, b, b] for prompts [a, b].
     logits: (params, state) -> float32 [B K, V], what is sampled from, and
       the same of each component of a mixture.
-    feed: (params, state, ids [B K]) -> state.
+    feed: (params, prepared, state, ids [B K]) -> state.
   """
 
+  prepare: Callable[[PyTree], PyTree]
   start: Callable[..., PyTree]
   logits: Callable[..., tuple[Float[Array, "N V"], ...]]
   feed: Callable[..., PyTree]
@@ -72,7 +74,8 @@ class State:
   """Responses under way, N = B K rows.
 
   Attributes:
-    inner: of the `NextToken`; it has not read the newest token.
+    prepared: of the `NextToken`.
+    inner: its state; it has not read the newest token.
     key: for the tokens to come.
     length: tokens that were sampled; `ids` and the rest are filled so far.
     done: rows that have ended.
@@ -83,6 +86,7 @@ class State:
     settings: of the sampling.
   """
 
+  prepared: PyTree
   inner: PyTree
   key: Key[Array, ""]
   length: Int[Array, ""]
@@ -188,6 +192,7 @@ def start(
     f"a token of the vocabulary, 0 to {size - 1}, or None",
   )
   state = State(
+    prepared=distribution.prepare(params),
     inner=inner,
     key=key,
     length=jnp.zeros((), jnp.int32),
@@ -220,17 +225,23 @@ def advance(
   distribution = _distribution(model)
   stop = jnp.minimum(state.length + tokens, state.ids.shape[1])
 
+  # What does not change stays outside of the loop.
+  prepared = state.prepared
+
   def body(state):
     newest = jax.lax.dynamic_index_in_dim(
       state.ids, state.length - 1, axis=1, keepdims=False
     )
-    inner = distribution.feed(params, state.inner, newest)
+    inner = distribution.feed(params, prepared, state.inner, newest)
     logits = distribution.logits(params, inner)
     return _sample(logits, state.replace(inner=inner))
 
-  return jax.lax.while_loop(
-    lambda state: (state.length < stop) & ~jnp.all(state.done), body, state
+  state = jax.lax.while_loop(
+    lambda state: (state.length < stop) & ~jnp.all(state.done),
+    body,
+    state.replace(prepared=None),
   )
+  return state.replace(prepared=prepared)
 
 
 def finish(state: State) -> Samples:
@@ -267,10 +278,10 @@ def policy(model: base.Model) -> NextToken:
   def logits(params, state):
     return (model.unembed(params, state.hidden).astype(jnp.float32),)
 
-  def feed(params, state, ids):
-    return _Read(*model.step(params, state.cache, ids))
+  def feed(params, layers, state, ids):
+    return _Read(*model.step(params, state.cache, ids, layers))
 
-  return NextToken(start=start, logits=logits, feed=feed)
+  return NextToken(prepare=model.unstack, start=start, logits=logits, feed=feed)
 
 
 def _distribution(model):

@@ -72,8 +72,9 @@ def _coin(*probabilities):
     hidden=None,
     unembed=lambda params, x: x @ params,
     init_cache=base.init_cache,
-    step=lambda params, cache, ids: (states(ids.shape[0]), cache),
+    step=lambda params, cache, ids, layers: (states(ids.shape[0]), cache),
     settings=None,
+    unstack=lambda params: (),
   )
   return Network(model, jnp.log(jnp.array([probabilities])))
 

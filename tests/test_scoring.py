@@ -63,6 +63,7 @@ def _bigram(vocabulary):
     init_cache=base.init_cache,
     step=None,
     settings=None,
+    unstack=None,
   )
 
 

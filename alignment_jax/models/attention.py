@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -139,7 +140,13 @@ class SelfAttention(nn.Module):
     prefix: tuple[Array, Array] | None = None,
     bias: Float[Array, "#B N T S"] | None = None,
     order: attention_kernels.Order | None = None,
+    slot: Int[Array, ""] | None = None,
   ) -> tuple[Float[Array, "B T D"], tuple[Array, Array]]:
+    """Returns what the tokens hand on, and their keys and values.
+
+    With a slot the prefix is [B, H, S, D], `x` one token that is written there,
+    and what is returned the prefix with it.
+    """
     query = _project(self, "query", self.heads, "heads", self.query_gain)(x)
     key = _project(self, "key", self.kv_heads, "kv_heads")(x)
     value = _project(self, "value", self.kv_heads, "kv_heads")(x)
@@ -150,7 +157,15 @@ class SelfAttention(nn.Module):
       query = positions.rotate(query, position, frequencies)
       key = positions.rotate(key, position, frequencies)
     new = (key, value)
-    if prefix is not None:
+    if slot is not None:
+      new = tuple(
+        jax.lax.dynamic_update_slice_in_dim(
+          old, jnp.swapaxes(token, 1, 2), slot, axis=2
+        )
+        for old, token in zip(prefix, new, strict=True)
+      )
+      key, value = (jnp.swapaxes(array, 1, 2) for array in new)
+    elif prefix is not None:
       key = jnp.concatenate([prefix[0], key], axis=1)
       value = jnp.concatenate([prefix[1], value], axis=1)
     out = attend(

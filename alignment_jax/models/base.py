@@ -52,6 +52,19 @@ class Context:
 
 
 @flax.struct.dataclass
+class Slots:
+  """A `Memory` with an array for each layer, which is written in place.
+
+  Heads stand before tokens, as the products of attention read them.
+  """
+
+  keys: tuple[Float[Array, "B H S D"], ...]
+  values: tuple[Float[Array, "B H S D"], ...]
+  mask: Bool[Array, "B S"]
+  positions: Int[Array, "B S"]
+
+
+@flax.struct.dataclass
 class Cache:
   """A context with room for the response tokens that are fed one by one.
 
@@ -62,8 +75,8 @@ class Cache:
     slot: where in `prefix` the next token goes.
   """
 
-  prefix: Memory
-  cross: Memory | None
+  prefix: Slots
+  cross: Slots | None
   position: Int[Array, "B"]
   slot: Int[Array, ""]
 
@@ -83,9 +96,12 @@ class Model(NamedTuple):
       predicts `response.ids[:, t]`.
     unembed: (Params, [..., D]) -> [..., V] logits.
     init_cache: (Context, room for this many tokens) -> Cache.
-    step: (Params, Cache, ids [B]) -> ([B, D], Cache): reads one token, returns
-      the state that predicts the next. `Context.last` predicts the first.
+    step: (Params, Cache, ids [B], layers=None) -> ([B, D], Cache): reads one
+      token, returns the state that predicts the next. `Context.last` predicts
+      the first.
     settings: the frozen dataclass the network was made from.
+    unstack: (Params) -> layers, what `step` makes of the parameters if it is
+      not given it; to be done once before a loop of steps.
   """
 
   init: Callable[[Key[Array, ""]], Params]
@@ -96,6 +112,7 @@ class Model(NamedTuple):
   init_cache: Callable[[Context, int], Cache]
   step: Callable[..., tuple[Float[Array, "B D"], Cache]]
   settings: Any
+  unstack: Callable[[Params], Any]
 
 
 def leaf_name(path) -> str:
@@ -119,12 +136,29 @@ class Network(Protocol):
   ) -> tuple[Float[Array, "B T D"], Memory]:
     """Reads further tokens; returns their states and what they add."""
 
+  def feed(
+    self,
+    ids: Int[Array, "B"],
+    cache: Cache,
+    layers: tuple[Params, ...],
+  ) -> tuple[Float[Array, "B D"], tuple[tuple[Array, Array], ...]]:
+    """Reads one token, whose slot is marked in the cache; returns its state
+    and each layer's keys and values with it. `layers` are the parameters of
+    the layers that the cache is of."""
+
   def unembed(self, hidden: Float[Array, "*batch D"]) -> Array:
     """Logits over the vocabulary."""
 
 
-def make(network: Any, settings: Any) -> Model:
-  """The border around a Linen module that is a `Network`."""
+def make(network: Any, settings: Any, *, stack: str) -> Model:
+  """The border around a Linen module that is a `Network`.
+
+  Args:
+    network: the module.
+    settings: it was made from.
+    stack: name of the parameters of the layers that `feed` runs; their first
+      axis is the layer.
+  """
 
   def run(params, method, *args, key=None):
     rngs = {} if key is None else {"dropout": key}
@@ -133,7 +167,11 @@ def make(network: Any, settings: Any) -> Model:
       *args,
       rngs=rngs,
       method=method,
-      **({} if method == "unembed" else {"deterministic": key is None}),
+      **(
+        {"deterministic": key is None}
+        if method in ("read_prompt", "read")
+        else {}
+      ),
     )
 
   def boxed(key):
@@ -165,26 +203,31 @@ def make(network: Any, settings: Any) -> Model:
     )
     return jnp.concatenate([first, rest], axis=1)
 
-  def step(params, cache, ids):
-    new, added = run(
+  def unstack(params):
+    return _layers(params[stack])
+
+  def step(params, cache, ids, layers=None):
+    def mark(array, column):
+      return jax.lax.dynamic_update_slice_in_dim(
+        array, column[:, None], cache.slot, axis=1
+      )
+
+    prefix = cache.prefix.replace(
+      mask=mark(cache.prefix.mask, jnp.ones(ids.shape, bool)),
+      positions=mark(cache.prefix.positions, cache.position),
+    )
+    new, pairs = run(
       params,
-      "read",
-      ids[:, None],
-      jnp.ones((ids.shape[0], 1), bool),
-      cache.position[:, None],
-      cache.prefix,
-      cache.cross,
+      "feed",
+      ids,
+      cache.replace(prefix=prefix),
+      unstack(params) if layers is None else layers,
     )
-    prefix = jax.tree.map(
-      lambda old, token, axis: jax.lax.dynamic_update_slice_in_dim(
-        old, token, cache.slot, axis
-      ),
-      cache.prefix,
-      added,
-      _TOKEN_AXIS,
-    )
-    return new[:, 0], cache.replace(
-      prefix=prefix, position=cache.position + 1, slot=cache.slot + 1
+    keys, values = zip(*pairs, strict=True)
+    return new, cache.replace(
+      prefix=prefix.replace(keys=keys, values=values),
+      position=cache.position + 1,
+      slot=cache.slot + 1,
     )
 
   axes = nn.get_partition_spec(jax.eval_shape(boxed, jax.random.key(0)))
@@ -197,27 +240,41 @@ def make(network: Any, settings: Any) -> Model:
     init_cache=init_cache,
     step=step,
     settings=settings,
+    unstack=unstack,
   )
 
 
-_TOKEN_AXIS = Memory(keys=2, values=2, mask=1, positions=1)
 _ROW_AXIS = Memory(keys=1, values=1, mask=0, positions=0)
 
 
 def init_cache(context: Context, room: int) -> Cache:
   """A cache that starts at `context` and can take `room` tokens."""
-  prefix = jax.tree.map(
-    lambda array, axis: jnp.pad(
-      array, [(0, room if i == axis else 0) for i in range(array.ndim)]
-    ),
-    context.prefix,
-    _TOKEN_AXIS,
-  )
   return Cache(
-    prefix=prefix,
-    cross=context.cross,
+    prefix=_slots(context.prefix, room),
+    cross=None if context.cross is None else _slots(context.cross, 0),
     position=context.position,
     slot=jnp.asarray(context.prefix.mask.shape[1], jnp.int32),
+  )
+
+
+def _slots(memory, room):
+  def of_layers(array):
+    array = jnp.pad(array, [(0, 0), (0, 0), (0, room), (0, 0), (0, 0)])
+    return _layers(jnp.swapaxes(array, 2, 3))
+
+  return Slots(
+    keys=of_layers(memory.keys),
+    values=of_layers(memory.values),
+    mask=jnp.pad(memory.mask, [(0, 0), (0, room)]),
+    positions=jnp.pad(memory.positions, [(0, 0), (0, room)]),
+  )
+
+
+def _layers(tree):
+  """One tree for each entry of the first axis."""
+  count = jax.tree.leaves(tree)[0].shape[0]
+  return tuple(
+    jax.tree.map(lambda array, i=i: array[i], tree) for i in range(count)
   )
 
 

@@ -127,7 +127,7 @@ class DecoderSettings:
 
 def decoder(settings: DecoderSettings) -> base.Model:
   """A decoder-only model behind the border."""
-  return base.make(Decoder(settings), settings)
+  return base.make(Decoder(settings), settings, stack="blocks")
 
 
 class Block(nn.Module):
@@ -136,14 +136,23 @@ class Block(nn.Module):
   Called with the stream, what is its own (keys and values of the prefix,
   whether it is local), and what all layers share: positions, masks for global
   and local layers, the order of the mask if it is one for all, frequencies for
-  the two.
+  the two. Then the slot of `SelfAttention`.
   """
 
   settings: DecoderSettings
 
   @nn.compact
   def __call__(
-    self, x, prefix, local, position, masks, order, frequencies, deterministic
+    self,
+    x,
+    prefix,
+    local,
+    position,
+    masks,
+    order,
+    frequencies,
+    deterministic,
+    slot=None,
   ):
     s = self.settings
     dtype = jnp.dtype(s.dtype)
@@ -182,6 +191,7 @@ class Block(nn.Module):
         prefix=prefix,
         frequencies=None if frequencies is None else own(frequencies),
         order=order,
+        slot=slot,
       )
 
     def mlp(y):
@@ -258,12 +268,7 @@ class Decoder(nn.Module):
   def _run(self, ids, memory, mask, position, prefix, deterministic):
     """States after the last norm, and keys and values of every layer."""
     s = self.settings
-    x = self.embedding(ids)
-    if s.embedding_scale != 1.0:
-      # Rounded like the embedding, as the released Gemma does.
-      x = x * jnp.asarray(s.embedding_scale, x.dtype)
-    if s.learned_positions:
-      x = x + self.position_embedding(position)
+    x = self._embed(ids, position)
     before = mask[:, :0] if prefix is None else prefix.mask
     seen = attention.with_prefix(before, mask)
     # Which layer is local is not known where all of them are one program.
@@ -272,18 +277,56 @@ class Decoder(nn.Module):
       if s.window and s.global_every
       else attention.order_with_prefix(before, mask, s.window)
     )
-    local, masks = None, (seen,)
-    if s.window:
-      there = position
-      if prefix is not None:
-        there = jnp.concatenate([prefix.positions, position], axis=1)
-      distance = position[:, :, None] - there[:, None]
-      masks = (seen, seen & (distance < s.window))
-      local = jnp.asarray(local_layers(s))
+    there = position
+    if prefix is not None:
+      there = jnp.concatenate([prefix.positions, position], axis=1)
+    local = jnp.asarray(local_layers(s)) if s.window else None
     x, new = self.blocks(
-      x, memory, local, position, masks, order, _frequencies(s), deterministic
+      x,
+      memory,
+      local,
+      position,
+      _masks(s, seen, position, there),
+      order,
+      _frequencies(s),
+      deterministic,
     )
     return self.final_norm(x), new
+
+  def feed(self, ids, cache, layers):
+    s = self.settings
+    position, prefix = cache.position[:, None], cache.prefix
+    masks = _masks(s, prefix.mask[:, None], position, prefix.positions)
+    frequencies = _frequencies(s)
+    x, pairs = self._embed(ids[:, None], position), []
+    for layer, keys, values, local in zip(
+      layers, prefix.keys, prefix.values, local_layers(s), strict=True
+    ):
+      kind = int(local)
+      x, pair = Block(s, parent=None).apply(
+        {"params": layer},
+        x,
+        (keys, values),
+        None,
+        position,
+        masks[kind:] if s.window else masks,
+        None,
+        None if frequencies is None else frequencies[kind:],
+        True,
+        cache.slot,
+      )
+      pairs.append(pair)
+    return self.final_norm(x)[:, 0], tuple(pairs)
+
+  def _embed(self, ids, position):
+    s = self.settings
+    x = self.embedding(ids)
+    if s.embedding_scale != 1.0:
+      # Rounded like the embedding, as the released Gemma does.
+      x = x * jnp.asarray(s.embedding_scale, x.dtype)
+    if s.learned_positions:
+      x = x + self.position_embedding(position)
+    return x
 
   def unembed(self, hidden):
     if self.settings.tied:
@@ -302,6 +345,14 @@ def local_layers(settings: DecoderSettings) -> np.ndarray:
   place = np.arange(1, settings.layers + 1)
   every = settings.global_every
   return np.full(len(place), True) if every == 0 else place % every != 0
+
+
+def _masks(s, seen, position, there):
+  """What global and local layers see; the first alone without a window."""
+  if not s.window:
+    return (seen,)
+  distance = position[:, :, None] - there[:, None]
+  return seen, seen & (distance < s.window)
 
 
 def _frequencies(s):

@@ -67,7 +67,7 @@ class T5Settings:
 
 def t5(settings: T5Settings) -> base.Model:
   """An encoder-decoder model behind the border."""
-  return base.make(T5(settings), settings)
+  return base.make(T5(settings), settings, stack="decoder")
 
 
 class PositionBias(nn.Module):
@@ -113,9 +113,11 @@ class DecoderBlock(nn.Module):
   settings: T5Settings
 
   @nn.compact
-  def __call__(self, x, prefix, memory, mask, cross_mask, bias, deterministic):
+  def __call__(
+    self, x, prefix, memory, mask, cross_mask, bias, deterministic, slot=None
+  ):
     s = self.settings
-    x, new = _attend_to_self(self, x, mask, prefix, bias, deterministic)
+    x, new = _attend_to_self(self, x, mask, prefix, bias, deterministic, slot)
     y = attention.CrossAttention(
       heads=s.heads,
       head_width=s.head_width,
@@ -218,6 +220,32 @@ class T5(nn.Module):
     )
     return self.decoder_norm(x), base.Memory(keys, values, mask, positions)
 
+  def feed(self, ids, cache, layers):
+    prefix, cross = cache.prefix, cache.cross
+    bias = self.decoder_bias(cache.position[:1], prefix.positions[0])
+    x, pairs = self.embedding(ids[:, None]), []
+    for layer, keys, values, *memory in zip(
+      layers,
+      prefix.keys,
+      prefix.values,
+      cross.keys,
+      cross.values,
+      strict=True,
+    ):
+      x, pair = DecoderBlock(self.settings, parent=None).apply(
+        {"params": layer},
+        x,
+        (keys, values),
+        tuple(jnp.swapaxes(array, 1, 2) for array in memory),
+        prefix.mask[:, None],
+        cross.mask[:, None],
+        bias,
+        True,
+        cache.slot,
+      )
+      pairs.append(pair)
+    return self.decoder_norm(x)[:, 0], tuple(pairs)
+
   def unembed(self, hidden):
     if self.settings.scaled_logits:
       hidden = hidden * jnp.asarray(self.settings.width**-0.5, hidden.dtype)
@@ -247,7 +275,7 @@ def _norm(settings, name=None):
   )
 
 
-def _attend_to_self(block, x, mask, prefix, bias, deterministic):
+def _attend_to_self(block, x, mask, prefix, bias, deterministic, slot=None):
   s = block.settings
   y, new = attention.SelfAttention(
     heads=s.heads,
@@ -259,7 +287,14 @@ def _attend_to_self(block, x, mask, prefix, bias, deterministic):
     dtype=jnp.dtype(s.dtype),
     kernel=s.attention,
     name="attention",
-  )(_norm(s, "attention_norm")(x), None, mask, prefix=prefix, bias=bias)
+  )(
+    _norm(s, "attention_norm")(x),
+    None,
+    mask,
+    prefix=prefix,
+    bias=bias,
+    slot=slot,
+  )
   return x + nn.Dropout(s.dropout, deterministic=deterministic)(y), new
 
 
