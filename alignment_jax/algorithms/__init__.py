@@ -6,6 +6,7 @@ from alignment_jax.algorithms.base import Algorithm as Algorithm
 from alignment_jax.algorithms.dpo import dpo
 from alignment_jax.algorithms.dro import dro
 from alignment_jax.algorithms.ipo import ipo
+from alignment_jax.algorithms.kto import kto
 from alignment_jax.algorithms.reward_model import reward_model
 from alignment_jax.algorithms.rloo import rloo
 from alignment_jax.algorithms.sft import sft
@@ -15,6 +16,7 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
   "dpo": dpo,
   "dro": dro,
   "ipo": ipo,
+  "kto": kto,
   "reward_model": reward_model,
   "rloo": rloo,
   "sft": sft,

@@ -14,6 +14,7 @@ SETTINGS = {
   "dpo": {"beta": 0.1},
   "dro": {"tau": 1.0},
   "ipo": {"tau": 0.1},
+  "kto": {"beta": 0.1},
   "reward_model": {},
   "sft": {},
 }
@@ -101,7 +102,7 @@ def test_a_step_keeps_the_tree_and_the_loss_falls(name):
   assert int(last.step) == 12
 
 
-@pytest.mark.parametrize("name", ["dpo", "dro", "ipo"])
+@pytest.mark.parametrize("name", ["dpo", "dro", "ipo", "kto"])
 def test_the_reference_never_moves(name):
   first, last, _ = trained(name, steps=3)
   jax.tree.map(

@@ -7,11 +7,12 @@ import pytest
 
 from alignment_jax import errors
 from alignment_jax.experiment import reading
-from configs import dpo, dro_t5, quickstart, quickstart_t5, smollm2_ipo
+from configs import dpo, dro_t5, kto, quickstart, quickstart_t5, smollm2_ipo
 
 CONFIGS = {
   "dpo": dpo,
   "dro_t5": dro_t5,
+  "kto": kto,
   "quickstart": quickstart,
   "quickstart_t5": quickstart_t5,
   "smollm2_ipo": smollm2_ipo,

@@ -1,0 +1,99 @@
+"""Kahneman-Tversky optimisation (Ethayarajh et al., 2024, arXiv:2402.01306)."""
+
+import jax
+import jax.numpy as jnp
+
+from alignment_jax import losses, scoring
+from alignment_jax.algorithms import base, online
+from alignment_jax.models.base import Model
+from alignment_jax.ops import guards, masking
+from alignment_jax.types import ScoredResponses
+
+
+def kto(
+  model: Model,
+  *,
+  beta: float,
+  lambda_desirable: float = 1.0,
+  lambda_undesirable: float = 1.0,
+) -> base.Algorithm:
+  """KTO from single scored responses; no pairs are needed.
+
+  A response is desirable if its reward is above 0, which is the mean of the
+  data where they are scaled as the loader does it. The reference point is the
+  mean log-ratio of each prompt with the response of the next row, at least 0,
+  over the rows that are processed at once: microbatches have one each. An empty
+  response weighs nothing. Dropout is off.
+
+  Args:
+    model: the network.
+    beta: risk aversion, > 0, per nat.
+    lambda_desirable: weight of desirable responses, >= 0.
+    lambda_undesirable: weight of the others, >= 0. The paper keeps the ratio of
+      weight times count, desirable to not, in [1, 4/3].
+
+  Raises:
+    ValueError: a coefficient is out of range; in the loss, a single row, which
+      has no next one.
+  """
+  guards.positive(beta=beta)
+  guards.non_negative(
+    lambda_desirable=lambda_desirable, lambda_undesirable=lambda_undesirable
+  )
+
+  def score(params, prompt, responses):
+    logprobs = scoring.token_logprobs(model, params, prompt, responses)
+    return masking.masked_sum(logprobs, responses.mask)
+
+  def loss(trainable, slow, batch, key):
+    del key
+    if batch.prompt.ids.shape[0] < 2:
+      raise ValueError(
+        "kto compares each prompt with the next row's response and needs at"
+        " least 2 rows at once; use fewer microbatches or a larger batch"
+      )
+    policy = score(trainable["policy"], batch.prompt, batch.responses)
+    reference = jax.lax.stop_gradient(
+      score(slow["reference"], batch.prompt, batch.responses)
+    )
+    mismatched = jax.tree.map(
+      lambda array: jnp.roll(array, -1, axis=0), batch.responses
+    )
+    kl = losses.kto_kl(
+      score(
+        jax.lax.stop_gradient(trainable["policy"]), batch.prompt, mismatched
+      ),
+      score(slow["reference"], batch.prompt, mismatched),
+    )
+    desirable = batch.rewards > 0
+    real = jnp.any(batch.responses.mask, axis=-1).astype(jnp.float32)
+    values = losses.kto_loss(
+      policy,
+      reference,
+      desirable,
+      kl,
+      beta=beta,
+      lambda_desirable=lambda_desirable,
+      lambda_undesirable=lambda_undesirable,
+    )
+    total = masking.weighted(values, real)
+    implicit = beta * (policy - reference)
+    return total, {
+      "loss": total,
+      "reference_point": masking.weighted(
+        jnp.broadcast_to(kl, real.shape), real
+      ),
+      "desirable": masking.weighted(desirable.astype(jnp.float32), real),
+      "rewards/desirable": masking.weighted(
+        implicit, jnp.where(desirable, real, 0.0)
+      ),
+      "rewards/undesirable": masking.weighted(
+        implicit, jnp.where(desirable, 0.0, real)
+      ),
+      "logps/policy": masking.weighted(policy, real),
+      "empty_responses": masking.weighted(1.0 - real, jnp.ones_like(real)),
+    }
+
+  return base.Algorithm(
+    online.with_reference, None, loss, base.frozen, ScoredResponses
+  )

@@ -1,0 +1,22 @@
+"""KTO from single rated responses (Ethayarajh et al., 2024, arXiv:2402.01306).
+
+The quickstart's SFT policy learns from texts that are better or worse than the
+mean; no pairs are needed.
+
+    python experiments/train.py --config=configs/kto.py --workdir=runs/kto
+
+Hardware: two CPU cores. `:tiny` runs every part in about a minute.
+"""
+
+from ml_collections import config_dict
+
+from configs import quickstart
+
+
+def get_config(size: str = ""):
+  """The quickstart with another kind of feedback."""
+  config = quickstart.get_config(size)
+  config.algorithm = config_dict.create(
+    name="kto", beta=0.1, lambda_desirable=1.0, lambda_undesirable=1.0
+  )
+  return config
