@@ -1,14 +1,21 @@
 """REINFORCE leave-one-out (Ahmadian et al., 2024, arXiv:2402.14740)."""
 
 from alignment_jax import losses
-from alignment_jax.algorithms import base, online
+from alignment_jax.algorithms import base, kl_control, online
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 from alignment_jax.types import Prompts
 
 
 def rloo(
-  model: Model, *, sampling: online.Sampling, beta: float, clip: float = 0.0
+  model: Model,
+  *,
+  sampling: online.Sampling,
+  beta: float,
+  clip: float = 0.0,
+  kl: str = "reward",
+  kl_target: float = 0.0,
+  kl_gain: float = 0.1,
 ) -> base.Algorithm:
   """RLOO: the other responses to a prompt are the baseline.
 
@@ -23,32 +30,46 @@ def rloo(
     clip: 0 is the paper's; above 0 Proximal RLOO, with the ratio of whole
       responses clipped there (Noukhovitch et al., 2024, arXiv:2410.18252), for
       several epochs or rollouts of an older policy.
+    kl: `reward`, as in the paper, or the divergence whose gradient a loss
+      follows in its place: `reverse` or `forward`; see `kl_control`.
+    kl_target: nats per response that beta is moved towards; 0 keeps beta.
+    kl_gain: how fast it is moved, at each optimiser step.
   """
   sampling.at_least(2, "rloo")
-  guards.non_negative(beta=beta, clip=clip)
+  guards.within(0.0, 1.0, clip=clip)
+  control = kl_control.KLControl(
+    beta=beta, kl=kl, target=kl_target, gain=kl_gain
+  )
+
+  def extra(trainable, slow, experience):
+    del trainable
+    rewards = control.rewards(slow, experience)
+    return {"advantages": losses.rloo_advantages(rewards)}
 
   def loss(trainable, slow, batch, key):
-    del slow, key
+    del key
     rollout = batch.rollout
     tokens = online.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
     policy = online.sequence(tokens, rollout)
-    old = online.sequence(rollout.logprobs, rollout)
-    log_ratio = old - online.sequence(batch.reference, rollout)
-    advantages = losses.rloo_advantages(batch.scores - beta * log_ratio)
-    per_response = (
-      losses.proximal_rloo_loss(policy, old, advantages, clip=clip)
-      if clip
-      else losses.reinforce_loss(policy, advantages)
-    )
-    total = online.mean(per_response)
-    return total, {"loss": total, **online.report(batch, tokens)}
+    advantages = batch.extra["advantages"]
+    if clip:
+      old = online.sequence(rollout.logprobs, rollout)
+      gain = losses.proximal_rloo_loss(policy, old, advantages, clip=clip)
+    else:
+      gain = losses.reinforce_loss(policy, advantages)
+    total = online.mean(gain + control.penalty(slow, policy, batch))
+    return total, {
+      "loss": total,
+      **control.metrics(slow, batch),
+      **online.report(batch, tokens),
+    }
 
   return base.Algorithm(
-    online.with_reference,
-    online.collect(model, sampling),
+    control.init,
+    online.collect(model, sampling, extra=extra),
     loss,
-    base.frozen,
+    control.refresh,
     Prompts,
   )

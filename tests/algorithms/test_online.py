@@ -16,6 +16,13 @@ from alignment_jax.parallel import make_mesh
 from alignment_jax.training import feeds, state, step
 
 ONLINE = {
+  "copg": {"beta": 0.05},
+  "dapo": {"clip_low": 0.2, "clip_high": 0.28},
+  "dr_grpo": {"clip": 0.2},
+  "grpo": {"clip": 0.2, "beta": 0.04},
+  "gspo": {"clip_low": 3e-4, "clip_high": 4e-4},
+  "ppo": {"beta": 0.05},
+  "reinforce": {"beta": 0.05},
   "rloo": {"beta": 0.05},
 }
 ROWS, TARGET = 8, 5

@@ -1,0 +1,119 @@
+"""Decoupled clip and dynamic sampling (Yu et al., 2025, arXiv:2503.14476)."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from alignment_jax import errors, losses
+from alignment_jax.algorithms import base, groups, online
+from alignment_jax.models.base import Model
+from alignment_jax.ops import guards, masking
+
+OVERLONG = ("none", "mask", "soft")
+
+
+def dapo(
+  model: Model,
+  *,
+  sampling: online.Sampling,
+  clip_low: float,
+  clip_high: float,
+  overlong: str = "none",
+  overlong_cache: int = 0,
+) -> base.Algorithm:
+  """DAPO: GRPO with four changes, and no KL to the reference.
+
+  A ratio may rise further than it may fall; every token of the batch counts the
+  same; a group whose judged rewards are all equal counts nothing; responses
+  that are too long are masked or made worse. The paper samples again until no
+  group is equal: here such a group leaves the mean, so the batch is smaller by
+  it (`groups/dropped` is their share).
+
+  Args:
+    model: the network.
+    sampling: at least two samples; 16 in the paper.
+    clip_low: how far the ratio of a token may fall, in (0, 1); 0.2 in the
+      paper.
+    clip_high: how far it may rise, > 0; 0.28 in the paper.
+    overlong: `none`; `mask`, a response that did not end gets no gradient but
+      stays in its group's mean; `soft`, `overlong_penalty` is added to rewards.
+    overlong_cache: of `soft`: tokens before `sampling.max_tokens` over which
+      the penalty grows; a fifth of them in the paper.
+  """
+  sampling.at_least(2, "dapo")
+  guards.between(0.0, 1.0, clip_low=clip_low)
+  guards.positive(clip_high=clip_high)
+  if overlong not in OVERLONG:
+    raise errors.unknown("overlong", overlong, OVERLONG)
+  if (overlong == "soft") != bool(overlong_cache):
+    raise ValueError(
+      "overlong_cache is the number of tokens of overlong 'soft', and 0"
+      f" otherwise; got overlong '{overlong}' and overlong_cache"
+      f" {overlong_cache}"
+    )
+  if not 0 <= overlong_cache <= sampling.max_tokens:
+    raise ValueError(
+      f"overlong_cache must be in [0, {sampling.max_tokens}], the tokens of a"
+      f" response, got {overlong_cache}"
+    )
+
+  def advantages(experience):
+    scores = experience.scores
+    spread = jnp.max(scores, axis=-1) > jnp.min(scores, axis=-1)
+    counted = jnp.broadcast_to(spread[:, None], scores.shape)
+    if overlong == "mask":
+      counted &= experience.rollout.ended
+    if overlong == "soft":
+      scores += overlong_penalty(
+        masking.lengths(experience.rollout.responses.mask),
+        max_length=sampling.max_tokens,
+        cache=overlong_cache,
+      )
+    return {
+      "advantages": losses.grpo_advantages(scores),
+      "counted": counted,
+      "dropped": ~spread,
+    }
+
+  def reduced(tokens, batch):
+    return losses.grpo_aggregate(
+      losses.grpo_loss(
+        tokens,
+        batch.rollout.logprobs,
+        batch.reference,
+        batch.extra["advantages"],
+        clip_low=clip_low,
+        clip_high=clip_high,
+        beta=0.0,
+      ),
+      batch.rollout.responses.mask & batch.extra["counted"][..., None],
+      aggregation="dapo",
+    )
+
+  algorithm = groups.group_relative(
+    model, sampling=sampling, advantages=advantages, reduced=reduced
+  )
+
+  def loss(trainable, slow, batch, key):
+    total, metrics = algorithm.loss(trainable, slow, batch, key)
+    dropped = batch.extra["dropped"].astype(jnp.float32)
+    return total, {**metrics, "groups/dropped": online.mean(dropped)}
+
+  return algorithm._replace(loss=loss)
+
+
+def overlong_penalty(
+  lengths: Int[Array, "*batch"], *, max_length: int, cache: int
+) -> Float[Array, "*batch"]:
+  """Yu et al., 2025 (arXiv:2503.14476), eq. 13: 0, then falling to -1.
+
+  Args:
+    lengths: tokens of each response.
+    max_length: where it is -1, and beyond.
+    cache: tokens before that over which it falls, > 0.
+
+  >>> lengths = jnp.array([5, 8, 10, 11])
+  >>> overlong_penalty(lengths, max_length=10, cache=4).tolist()
+  [0.0, -0.5, -1.0, -1.0]
+  """
+  left = (max_length - cache - lengths).astype(jnp.float32)
+  return jnp.clip(left / cache, -1.0, 0.0)

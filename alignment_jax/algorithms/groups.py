@@ -1,0 +1,63 @@
+"""What methods share whose baseline is the group: GRPO and its descendants.
+
+They differ in the advantages of a group, in the ratio that is clipped, and in
+how tokens are added up; each of these is in the method's own file.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from alignment_jax.algorithms import base, online
+from alignment_jax.models.base import Model
+from alignment_jax.ops import masking
+from alignment_jax.types import Prompts
+
+# (log-probabilities of tokens under the policy, Experience) -> the loss
+Reduced = Callable[[Array, online.Experience], masking.Mean]
+# Experience -> `Experience.extra`, with "advantages" [B, K] in it
+Prepared = Callable[[online.Experience], dict[str, Array]]
+
+
+def group_relative(
+  model: Model,
+  *,
+  sampling: online.Sampling,
+  advantages: Prepared,
+  reduced: Reduced,
+) -> base.Algorithm:
+  """A method that compares the responses to one prompt with each other.
+
+  Args:
+    model: the network.
+    sampling: at least two samples.
+    advantages: computed once for all epochs.
+    reduced: the clipped surrogate with its one reduction.
+  """
+
+  def extra(trainable, slow, experience):
+    del trainable, slow
+    return advantages(experience)
+
+  def loss(trainable, slow, batch, key):
+    del slow, key
+    rollout = batch.rollout
+    tokens = online.token_logprobs(
+      model, trainable["policy"], rollout.prompt, rollout.responses, sampling
+    )
+    total = reduced(tokens, batch)
+    size = jnp.abs(batch.extra["advantages"])
+    return total, {
+      "loss": total,
+      "advantages/size": online.mean(size),
+      **online.report(batch, tokens),
+    }
+
+  return base.Algorithm(
+    online.with_reference,
+    online.collect(model, sampling, extra=extra),
+    loss,
+    base.frozen,
+    Prompts,
+  )

@@ -1,0 +1,51 @@
+"""Group sequence policy optimisation (Zheng et al., 2025, arXiv:2507.18071)."""
+
+import jax.numpy as jnp
+
+from alignment_jax import losses
+from alignment_jax.algorithms import base, groups, online
+from alignment_jax.models.base import Model
+from alignment_jax.ops import guards, masking
+
+
+def gspo(
+  model: Model,
+  *,
+  sampling: online.Sampling,
+  clip_low: float,
+  clip_high: float,
+) -> base.Algorithm:
+  """GSPO: GRPO with one ratio for each response.
+
+  The ratio is the geometric mean of the tokens' (eq. 5 and 7 of the paper), so
+  a whole response is clipped or none of it. There is no KL to the reference.
+  Where the policy has not moved, the gradient is that of GRPO.
+
+  Args:
+    model: the network.
+    sampling: at least two samples.
+    clip_low: how far the ratio may fall, in (0, 1); 3e-4 in the paper.
+    clip_high: how far it may rise, > 0; 4e-4 in the paper.
+  """
+  sampling.at_least(2, "gspo")
+  guards.between(0.0, 1.0, clip_low=clip_low)
+  guards.positive(clip_high=clip_high)
+
+  def advantages(experience):
+    return {"advantages": losses.grpo_advantages(experience.scores)}
+
+  def reduced(tokens, batch):
+    mask = batch.rollout.responses.mask
+    per_response = losses.gspo_loss(
+      masking.masked_mean(tokens, mask),
+      masking.masked_mean(batch.rollout.logprobs, mask),
+      batch.extra["advantages"],
+      clip_low=clip_low,
+      clip_high=clip_high,
+    )
+    real = jnp.any(mask, axis=-1).astype(per_response.dtype)
+    return masking.weighted(per_response, real)
+
+  return groups.group_relative(
+    model, sampling=sampling, advantages=advantages, reduced=reduced
+  )

@@ -1,0 +1,201 @@
+"""Proximal policy optimisation with the N+ details.
+
+Huang et al., 2024 (arXiv:2403.17031); docs/ppo_details.md says where each of
+the 25 details is. Epochs and minibatches are settings of the training step.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from alignment_jax import errors, losses, scoring
+from alignment_jax.algorithms import base, kl_control, online
+from alignment_jax.models import heads
+from alignment_jax.models.base import Model
+from alignment_jax.ops import guards, masking, returns
+from alignment_jax.types import Prompts
+
+CRITIC = {"network", "head"}
+
+
+def ppo(
+  model: Model,
+  *,
+  sampling: online.Sampling,
+  beta: float,
+  clip: float = 0.2,
+  value_clip: float = 0.2,
+  value_coefficient: float = 0.1,
+  gamma: float = 1.0,
+  lambda_: float = 0.95,
+  missing_eos_reward: float | None = None,
+  whiten_rewards: bool = False,
+  whiten_advantages: bool = True,
+  kl_target: float = 0.0,
+  kl_gain: float = 0.1,
+) -> base.Algorithm:
+  """PPO: a policy and a value network, token by token.
+
+  Policy and critic are two networks in one optimiser. `init(key,
+  policy_params, critic)` starts the critic from a reward model, `{"network",
+  "head"}`; without one, from the policy and a new head. Dropout is off, so the
+  ratio is 1 before the first step.
+
+  The defaults are the paper's, but for `missing_eos_reward`.
+
+  Args:
+    model: the network.
+    sampling: one sample is enough; `temperature` divides the logits of policy
+      and reference everywhere.
+    beta: reward per nat of each token's log-ratio to the reference (k1), >= 0;
+      0.05 in the paper.
+    clip: how far the ratio of a token may move, in (0, 1).
+    value_clip: how far a value may move from that at sampling, > 0, in units of
+      reward.
+    value_coefficient: weight of the value loss, >= 0.
+    gamma: discount of rewards, in [0, 1].
+    lambda_: of `returns.gae`, in [0, 1].
+    missing_eos_reward: takes the place of the judge's reward of a response that
+      did not end, -1 in the paper; None keeps the judge's, less
+      `sampling.missing_eos_penalty`.
+    whiten_rewards: divides rewards by their deviation, and keeps their mean.
+    whiten_advantages: over all tokens of the batch, before it is split.
+    kl_target: nats per response that beta is moved towards; 0 keeps beta.
+    kl_gain: how fast it is moved, at each optimiser step.
+  """
+  guards.between(0.0, 1.0, clip=clip)
+  guards.positive(value_clip=value_clip)
+  guards.non_negative(value_coefficient=value_coefficient)
+  guards.fraction(gamma=gamma, lambda_=lambda_)
+  if missing_eos_reward is not None and sampling.missing_eos_penalty:
+    raise ValueError(
+      f"missing_eos_reward {missing_eos_reward} replaces the reward that"
+      f" sampling.missing_eos_penalty {sampling.missing_eos_penalty} is taken"
+      " off; set one of them"
+    )
+  control = kl_control.KLControl(beta=beta, target=kl_target, gain=kl_gain)
+
+  def init(key, policy_params, critic: dict[str, Any] | None = None):
+    if critic is None:
+      critic = {
+        "network": policy_params,
+        "head": heads.init_scalar(key, model.settings.width),
+      }
+    elif critic.keys() != CRITIC:
+      raise errors.UserError(
+        "a critic starts from a reward model's 'network' and 'head', got:"
+        f" {', '.join(sorted(critic))}"
+      )
+    trainable, slow = control.init(key, policy_params)
+    # A copy: no buffer of the train state can be donated twice.
+    return {**trainable, "value": jax.tree.map(jnp.copy, critic)}, slow
+
+  def values_of(trainable, rollout):
+    """Value before each token, and in the first padded place the last state's;
+    0 behind it."""
+    mask = rollout.responses.mask
+    values = scoring.token_values(
+      model, trainable["value"], rollout.prompt, rollout.responses
+    )
+    first_pad = _places(mask) == masking.lengths(mask)[..., None]
+    return jnp.where(first_pad, values.final[..., None], values.tokens)
+
+  def rewards_of(slow, experience):
+    """k1 of each token, and the score where the response is over."""
+    rollout, scores = experience.rollout, experience.scores
+    mask = rollout.responses.mask
+    if missing_eos_reward is not None:
+      scores = jnp.where(rollout.ended, scores, missing_eos_reward)
+    log_ratios = jnp.where(mask, rollout.logprobs - experience.reference, 0.0)
+    last = jnp.minimum(masking.lengths(mask), mask.shape[-1] - 1)
+    is_last = _places(mask) == last[..., None]
+    return (
+      jnp.where(is_last, scores[..., None], 0.0)
+      - control.coefficient(slow) * log_ratios
+    )
+
+  def extra(trainable, slow, experience):
+    mask = experience.rollout.responses.mask
+    valued = _valued(mask)
+    values = values_of(trainable, experience.rollout)
+    rewards = rewards_of(slow, experience)
+    if whiten_rewards:
+      rewards = returns.whiten_keeping_mean(rewards, valued)
+    advantages = returns.gae(rewards, values, gamma=gamma, lambda_=lambda_)
+    # Both losses are means, over different places: with this weight they have
+    # one denominator, which does not depend on how the batch is split.
+    counted = valued.astype(jnp.float32)
+    share = jnp.sum(mask.astype(jnp.float32)) / jnp.sum(counted)
+    return {
+      "values": values,
+      "returns": advantages + values,
+      "advantages": returns.whiten(advantages, mask)
+      if whiten_advantages
+      else jnp.where(mask, advantages, 0.0),
+      "value_weight": counted * share,
+    }
+
+  def loss(trainable, slow, batch, key):
+    del key
+    rollout, made = batch.rollout, batch.extra
+    counted = rollout.responses.mask.astype(jnp.float32)
+    tokens = online.token_logprobs(
+      model, trainable["policy"], rollout.prompt, rollout.responses, sampling
+    )
+    values = values_of(trainable, rollout)
+    policy_loss = masking.weighted(
+      losses.ppo_policy_loss(
+        tokens, rollout.logprobs, made["advantages"], clip=clip
+      ),
+      counted,
+    )
+    value_loss = masking.weighted(
+      losses.ppo_value_loss(
+        values, made["values"], made["returns"], clip=value_clip
+      ),
+      made["value_weight"],
+    )
+    total = masking.Mean(
+      policy_loss.total + value_coefficient * value_loss.total,
+      policy_loss.weight,
+    )
+    ratios = jnp.exp(tokens - rollout.logprobs)
+    error = jnp.square(made["values"] - made["returns"])
+    return total, {
+      "loss": total,
+      "loss/policy": policy_loss,
+      "loss/value": value_loss,
+      "policy/clipped": masking.weighted(_outside(ratios - 1, clip), counted),
+      "value/clipped": masking.weighted(
+        _outside(values - made["values"], value_clip), made["value_weight"]
+      ),
+      "value/mean": masking.weighted(made["values"], made["value_weight"]),
+      "value/error": masking.weighted(error, made["value_weight"]),
+      "returns/mean": masking.weighted(made["returns"], made["value_weight"]),
+      **control.metrics(slow, batch),
+      **online.report(batch, tokens),
+    }
+
+  return base.Algorithm(
+    init,
+    online.collect(model, sampling, extra=extra),
+    loss,
+    control.refresh,
+    Prompts,
+  )
+
+
+def _places(mask):
+  """0, 1, 2, ... along the last axis, in the mask's shape."""
+  return jax.lax.broadcasted_iota(jnp.int32, mask.shape, mask.ndim - 1)
+
+
+def _valued(mask):
+  """Where there is a value: at each token, and in the first padded place."""
+  return _places(mask) <= masking.lengths(mask)[..., None]
+
+
+def _outside(moved, clip):
+  outside = (jnp.abs(moved) > clip).astype(jnp.float32)
+  return jax.lax.stop_gradient(outside)

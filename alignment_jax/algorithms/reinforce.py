@@ -1,0 +1,109 @@
+"""REINFORCE with a KL-regularised reward (Williams, 1992)."""
+
+import jax.numpy as jnp
+
+from alignment_jax import errors, losses
+from alignment_jax.algorithms import base, kl_control, online
+from alignment_jax.models.base import Model
+from alignment_jax.ops import guards, masking
+from alignment_jax.types import Prompts
+
+BASELINES = ("none", "batch", "running")
+
+
+def reinforce(
+  model: Model,
+  *,
+  sampling: online.Sampling,
+  beta: float,
+  baseline: str = "running",
+  decay: float = 0.99,
+  kl: str = "reward",
+  kl_target: float = 0.0,
+  kl_gain: float = 0.1,
+) -> base.Algorithm:
+  """The policy gradient of whole responses, each one action.
+
+  The form that Ahmadian et al., 2024 (arXiv:2402.14740) return to: no value
+  network, no ratio, no clipping. So it is on-policy: responses of an older
+  policy, or several epochs, make it biased.
+
+  Args:
+    model: the network.
+    sampling: one sample is enough.
+    beta: strength of the KL regularisation, >= 0, reward per nat.
+    baseline: taken off the rewards (less their KL). `none`; `batch`, the mean
+      of this batch: it holds the response's own reward, which makes the
+      expected gradient (1 - 1 / N) of the policy's for N responses; `running`,
+      the mean of earlier batches, which leaves it unbiased.
+    decay: share of the running mean that stays at an optimiser step, in
+      [0, 1). It is 0 before the first.
+    kl: `reward`, or the divergence whose gradient a loss follows in its place:
+      `reverse` or `forward`; see `kl_control`.
+    kl_target: nats per response that beta is moved towards; 0 keeps beta.
+    kl_gain: how fast it is moved, at each optimiser step.
+  """
+  if baseline not in BASELINES:
+    raise errors.unknown("baseline", baseline, BASELINES)
+  guards.within(0.0, 1.0, decay=decay)
+  control = kl_control.KLControl(
+    beta=beta, kl=kl, target=kl_target, gain=kl_gain
+  )
+  running = baseline == "running"
+
+  def init(key, policy_params):
+    trainable, slow = control.init(key, policy_params)
+    if running:
+      # A total and a weight: their ratio has no bias towards 0.
+      slow["baseline"] = {"total": jnp.zeros(()), "weight": jnp.zeros(())}
+    return trainable, slow
+
+  def extra(trainable, slow, experience):
+    del trainable
+    rewards = control.rewards(slow, experience)
+    if running:
+      level = masking.divide(**slow["baseline"])
+    else:
+      level = jnp.mean(rewards) if baseline == "batch" else jnp.zeros(())
+    return {"rewards": rewards, "advantages": rewards - level}
+
+  def loss(trainable, slow, batch, key):
+    del key
+    rollout = batch.rollout
+    tokens = online.token_logprobs(
+      model, trainable["policy"], rollout.prompt, rollout.responses, sampling
+    )
+    policy = online.sequence(tokens, rollout)
+    rewards, advantages = batch.extra["rewards"], batch.extra["advantages"]
+    total = online.mean(
+      losses.reinforce_loss(policy, advantages)
+      + control.penalty(slow, policy, batch)
+    )
+    return total, {
+      "loss": total,
+      "rewards/regularised": online.mean(rewards),
+      "baseline": online.mean(rewards - advantages),
+      **control.metrics(slow, batch),
+      **online.report(batch, tokens),
+    }
+
+  def refresh(trainable, slow, step, metrics):
+    trainable, slow = control.refresh(trainable, slow, step, metrics)
+    if running:
+      old = slow["baseline"]
+      new = {"total": metrics["rewards/regularised"], "weight": jnp.ones(())}
+      slow = {
+        **slow,
+        "baseline": {
+          name: decay * old[name] + (1 - decay) * new[name] for name in old
+        },
+      }
+    return trainable, slow
+
+  return base.Algorithm(
+    init,
+    online.collect(model, sampling, extra=extra),
+    loss,
+    refresh,
+    Prompts,
+  )
