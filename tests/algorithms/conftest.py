@@ -10,23 +10,23 @@ import numpy as np
 import pytest
 
 from alignment_jax import models, scoring, types
+from alignment_jax.ops import masking
+from alignment_jax.models import base
 
 EOS = 1
-VOCABULARY = 4
-LENGTH = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class World:
-  """One prompt, all 13 responses of up to two tokens, and three policies.
+  """One prompt, all N responses of up to T tokens, and three policies.
 
   Attributes:
-    model: the network; `eos_id` is 1, responses have at most two tokens.
+    model: the network; `eos_id` is 1.
     policy: parameters of the policy, a reference and a third policy.
     reference: see above.
     other: see above.
     prompt: [1, 3].
-    responses: [1, 13, 2].
+    responses: [1, N, T].
   """
 
   model: Any
@@ -37,17 +37,17 @@ class World:
   responses: types.Tokens
 
   def token_logprobs(self, params, temperature=1.0):
-    """[13, 2] of every response."""
+    """[N, T] of every response."""
     return scoring.token_logprobs(
       self.model, params, self.prompt, self.responses, temperature=temperature
     )[0]
 
   def logprobs(self, params, temperature=1.0):
-    """[13], which are those of a distribution."""
+    """[N], which are those of a distribution."""
     return self.token_logprobs(params, temperature).sum(axis=-1)
 
   def rollout(self, count, sampled_by, temperature=1.0):
-    """A row for each of the 13^count ways to sample `count` responses.
+    """A row for each of the N^count ways to sample `count` responses.
 
     Returns:
       The rollout, and which response stands at each place, [rows, count].
@@ -65,31 +65,87 @@ class World:
     )
     return rollout, places
 
+  def preferences(self):
+    """[N, N]: P of random wins; most triples are cyclic, so no reward fits."""
+    size = self.responses.ids.shape[1]
+    above = np.triu(np.random.default_rng(0).uniform(size=(size, size)), 1)
+    below = np.tril(1 - above.T, -1)
+    return jnp.asarray(above + below + np.eye(size) / 2, jnp.float32)
+
+  def judged(self, places):
+    """Preferences among the responses at these places, [rows, K, K]."""
+    return self.preferences()[places[:, :, None], places[:, None, :]]
+
+  def game_gradient(self, opponent, *, tau, temperature=1.0):
+    """Gradient, to be descended, of the regularised game.
+
+    Args:
+      opponent: its log-probabilities [N], held constant.
+      tau: strength of the KL to the reference.
+      temperature: of the policies.
+    """
+
+    def objective(policy):
+      logprobs = self.logprobs(policy, temperature)
+      ratio = logprobs - self.logprobs(self.reference, temperature)
+      wins = self.preferences() @ jnp.exp(opponent)
+      return -jnp.sum(jnp.exp(logprobs) * (wins - tau * ratio))
+
+    return jax.jit(jax.grad(objective))(self.policy)
+
   def expected_gradient(
-    self, algorithm, trainable, slow, rollout, scores, probabilities
+    self,
+    algorithm,
+    trainable,
+    slow,
+    rollout,
+    scores,
+    probabilities,
+    number=masking.Mean.value,
   ):
     """Gradient of the mean loss over rows that occur with these probabilities.
 
-    Each row is a batch of its own; how it was sampled is held constant.
+    Each row is a batch of its own, prepared and reduced by itself; how it was
+    sampled is held constant. `number` makes a loss of its `Mean`.
     """
-    batch = algorithm.collect.prepare(trainable, slow, rollout, scores)
-    rows = jax.tree.map(lambda a: a[:, None], batch)
 
-    def total(trainable):
+    def total(trainable, held, slow, rows):
       def of_row(row):
-        mean, _ = algorithm.loss(trainable, slow, row, jax.random.key(0))
-        return mean.value()
+        batch = algorithm.collect.prepare(held, slow, *row)
+        return number(
+          algorithm.loss(trainable, slow, batch, jax.random.key(0))[0]
+        )
 
       return jnp.sum(probabilities * jax.vmap(of_row)(rows))
 
-    return jax.jit(jax.grad(total))(trainable)
+    rows = jax.tree.map(lambda a: a[:, None], (rollout, scores))
+    return jax.jit(jax.grad(total))(trainable, trainable, slow, rows)
+
+  def exact_gradient(self, rewards, beta, temperature=1.0, kl="reverse"):
+    """Of KL-regularised rewards [13] to be minimised, at the policy.
+
+    The KL is `reverse`, KL(policy || reference), or `forward`, the other one.
+    """
+    reference = self.logprobs(self.reference, temperature)
+
+    def objective(policy):
+      policy = self.logprobs(policy, temperature)
+      first, second = {
+        "reverse": (policy, reference),
+        "forward": (reference, policy),
+      }[kl]
+      divergence = jnp.sum(jnp.exp(first) * (first - second))
+      return beta * divergence - jnp.sum(jnp.exp(policy) * rewards)
+
+    return jax.jit(jax.grad(objective))(self.policy)
 
 
 @pytest.fixture(scope="session")
 def world():
+  """A decoder over four tokens: 13 responses of up to two."""
   model = models.make_model(
     "decoder_tiny",
-    vocabulary_size=VOCABULARY,
+    vocabulary_size=4,
     layers=1,
     width=8,
     heads=2,
@@ -104,11 +160,49 @@ def world():
       lambda a: a * jnp.float32(1.5), model.init(jax.random.key(seed))
     )
 
-  rows = [(EOS,)]
-  others = [token for token in range(VOCABULARY) if token != EOS]
-  rows += list(itertools.product(others, range(VOCABULARY)))
-  ids = np.zeros((1, len(rows), LENGTH), np.int32)
-  mask = np.zeros((1, len(rows), LENGTH), bool)
+  return enumerated(model, params, vocabulary=4, length=2)
+
+
+@pytest.fixture(scope="session")
+def table_world():
+  """Logits as parameters, over three tokens: 7 responses of up to two.
+
+  It compiles in no time. What a network adds is the same for all methods.
+  """
+  return tables(length=2)
+
+
+@pytest.fixture(scope="session")
+def one_token_world():
+  """Three responses of one token: a bandit."""
+  return tables(length=1)
+
+
+def tables(length):
+  model = table_model(3)
+  return enumerated(
+    model,
+    lambda seed: model.init(jax.random.key(seed)),
+    vocabulary=3,
+    length=length,
+  )
+
+
+def enumerated(model, params, *, vocabulary, length):
+  """The world of all responses that end, or have this length without."""
+  others = [token for token in range(vocabulary) if token != EOS]
+  rows = [
+    (*start, EOS)
+    for count in range(length - 1)
+    for start in itertools.product(others, repeat=count)
+  ]
+  rows += [
+    (*start, last)
+    for start in itertools.product(others, repeat=length - 1)
+    for last in range(vocabulary)
+  ]
+  ids = np.zeros((1, len(rows), length), np.int32)
+  mask = np.zeros((1, len(rows), length), bool)
   for place, row in enumerate(rows):
     ids[0, place, : len(row)] = row
     mask[0, place, : len(row)] = True
@@ -117,6 +211,57 @@ def world():
     policy=params(0),
     reference=params(1),
     other=params(2),
-    prompt=types.Tokens(jnp.array([[2, 3, 2]]), jnp.ones((1, 3), bool)),
+    prompt=types.Tokens(jnp.array([[2, 0, 2]]), jnp.ones((1, 3), bool)),
     responses=types.Tokens(jnp.asarray(ids), jnp.asarray(mask)),
+  )
+
+
+def table_model(vocabulary):
+  """Logits of the first token, and of a token after each other; no prompt.
+
+  Mixing two tables mixes the two policies token by token.
+  """
+
+  def init(key):
+    first, rest = jax.random.split(key)
+    return {
+      "first": jax.random.normal(first, (vocabulary,)),
+      "next": jax.random.normal(rest, (vocabulary, vocabulary)),
+    }
+
+  def encode(params, prompt, key=None):
+    del key
+    rows = prompt.ids.shape[0]
+    nothing = jnp.zeros((1, rows, 1, 1, 1))
+    return base.Context(
+      last=jnp.broadcast_to(params["first"][None], (rows, vocabulary)),
+      prefix=base.Memory(
+        keys=nothing,
+        values=nothing,
+        mask=jnp.ones((rows, 1), bool),
+        positions=jnp.zeros((rows, 1), jnp.int32),
+      ),
+      cross=None,
+      position=jnp.ones((rows,), jnp.int32),
+    )
+
+  def hidden(params, context, response, key=None):
+    del key
+    rest = params["next"][response.ids[:, :-1]]
+    return jnp.concatenate([context.last[:, None], rest], axis=1)
+
+  def step(params, cache, ids, layers=None):
+    del layers
+    return params["next"][ids], cache
+
+  return base.Model(
+    init=init,
+    axes={"first": jax.P(None), "next": jax.P(None, None)},
+    encode=encode,
+    hidden=hidden,
+    unembed=lambda params, states: states,
+    init_cache=base.init_cache,
+    step=step,
+    settings=None,
+    unstack=lambda params: (),
   )
