@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from alignment_jax.algorithms.base import Algorithm as Algorithm
+from alignment_jax.algorithms.best_response import best_response
 from alignment_jax.algorithms.copg import copg
 from alignment_jax.algorithms.dapo import dapo
 from alignment_jax.algorithms.dpo import dpo
@@ -10,16 +11,26 @@ from alignment_jax.algorithms.dr_grpo import dr_grpo
 from alignment_jax.algorithms.dro import dro
 from alignment_jax.algorithms.grpo import grpo
 from alignment_jax.algorithms.gspo import gspo
+from alignment_jax.algorithms.inpo import inpo
 from alignment_jax.algorithms.ipo import ipo
+from alignment_jax.algorithms.ipo_md import ipo_md
 from alignment_jax.algorithms.kto import kto
+from alignment_jax.algorithms.nash_ema import nash_ema
+from alignment_jax.algorithms.nash_md import nash_md
+from alignment_jax.algorithms.online_dpo import online_dpo
+from alignment_jax.algorithms.online_ipo import online_ipo
 from alignment_jax.algorithms.ppo import ppo
 from alignment_jax.algorithms.reinforce import reinforce
 from alignment_jax.algorithms.reward_model import reward_model
 from alignment_jax.algorithms.rloo import rloo
+from alignment_jax.algorithms.self_play import self_play
 from alignment_jax.algorithms.sft import sft
+from alignment_jax.algorithms.sppo import sppo
+from alignment_jax.algorithms.xpo import xpo
 
 # A factory takes the model, then keywords that are the method's configuration.
 ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
+  "best_response": best_response,
   "copg": copg,
   "dapo": dapo,
   "dpo": dpo,
@@ -27,11 +38,20 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
   "dro": dro,
   "grpo": grpo,
   "gspo": gspo,
+  "inpo": inpo,
   "ipo": ipo,
+  "ipo_md": ipo_md,
   "kto": kto,
+  "nash_ema": nash_ema,
+  "nash_md": nash_md,
+  "online_dpo": online_dpo,
+  "online_ipo": online_ipo,
   "ppo": ppo,
   "reinforce": reinforce,
   "reward_model": reward_model,
   "rloo": rloo,
+  "self_play": self_play,
   "sft": sft,
+  "sppo": sppo,
+  "xpo": xpo,
 }

@@ -18,7 +18,7 @@ from alignment_jax import scoring
 from alignment_jax.algorithms import base
 from alignment_jax.models.base import Model
 from alignment_jax.ops import divergences, guards, masking
-from alignment_jax.types import Rollout, Tokens
+from alignment_jax.types import Demonstration, Rollout, Tokens
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,10 @@ def token_logprobs(
 
 
 def sample_policy(model: Model, sampling: Sampling) -> Callable:
-  """`Collect.sample`: K responses of the policy to each prompt."""
+  """`Collect.sample`: K responses of the policy to each prompt.
+
+  A demonstration in the batch is handed on in the rollout.
+  """
 
   def sample(trainable, slow, batch, key):
     del slow
@@ -153,9 +156,35 @@ def sample_policy(model: Model, sampling: Sampling) -> Callable:
     responses = respond(
       model, policy, batch.prompt, key, sampling, sampling.samples
     )
-    return rollout_of(model, policy, batch.prompt, responses, sampling)
+    return rollout_of(
+      model,
+      policy,
+      batch.prompt,
+      responses,
+      sampling,
+      demonstration=(
+        batch.response if isinstance(batch, Demonstration) else None
+      ),
+    )
 
   return sample
+
+
+def with_demonstration(rollout: Rollout) -> Tokens:
+  """The responses and, as the last of each prompt, the demonstration.
+
+  Both are padded to the longer of the two, [B, K + 1, T].
+  """
+  longest = max(
+    tokens.ids.shape[-1] for tokens in (rollout.responses, rollout.demonstration)
+  )
+
+  def join(sampled, written):
+    return jnp.concatenate(
+      [_widened(sampled, longest), _widened(written[:, None], longest)], axis=1
+    )
+
+  return jax.tree.map(join, rollout.responses, rollout.demonstration)
 
 
 def prepare_with_reference(
@@ -252,6 +281,19 @@ def report(
   }
 
 
+def report_elsewhere(
+  experience: Experience, policy: Float[Array, "B K T"]
+) -> base.Metrics:
+  """`report` on responses that another policy sampled.
+
+  No KL or entropy of the policy can be read off them: the mean log-ratio to the
+  reference is called `log_ratio`.
+  """
+  metrics = report(experience, policy)
+  del metrics["entropy"]
+  return {"log_ratio": metrics.pop("kl"), **metrics}
+
+
 def drift(
   rollout: Rollout,
   reference: Float[Array, "B K T"],
@@ -284,21 +326,6 @@ def drift(
   return jax.tree.map(jax.lax.stop_gradient, metrics)
 
 
-def drift_elsewhere(
-  rollout: Rollout,
-  reference: Float[Array, "B K T"],
-  policy: Float[Array, "B K T"],
-) -> base.Metrics:
-  """`drift` on responses that another policy sampled.
-
-  No KL or entropy of the policy can be read off them: the mean log-ratio to the
-  reference is called `log_ratio`.
-  """
-  metrics = drift(rollout, reference, policy)
-  del metrics["entropy"]
-  return {"log_ratio": metrics.pop("kl"), **metrics}
-
-
 def verdicts(scores: Array) -> base.Metrics:
   """What the judge said of a batch: rewards [B, K] or preferences."""
   if scores.ndim == 2:
@@ -313,3 +340,7 @@ def verdicts(scores: Array) -> base.Metrics:
     "preferences/first": mean(scores[:, 0, 1]),
     "preferences/undecided": mean(undecided.astype(jnp.float32)),
   }
+
+
+def _widened(array, length):
+  return jnp.pad(array, [(0, 0), (0, 0), (0, length - array.shape[-1])])

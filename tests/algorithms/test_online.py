@@ -16,14 +16,29 @@ from alignment_jax.parallel import make_mesh
 from alignment_jax.training import feeds, state, step
 
 ONLINE = {
+  "best_response": {"tau": 0.1},
   "copg": {"beta": 0.05},
   "dapo": {"clip_low": 0.2, "clip_high": 0.28},
   "dr_grpo": {"clip": 0.2},
   "grpo": {"clip": 0.2, "beta": 0.04},
   "gspo": {"clip_low": 3e-4, "clip_high": 4e-4},
+  "inpo": {
+    "eta": 0.3,
+    "tau": 0.1,
+    "choice": "best_and_worst",
+    "refresh_every": 2,
+  },
+  "ipo_md": {"tau": 0.1, "beta": 0.25},
+  "nash_ema": {"tau": 0.1, "decay": 0.9},
+  "nash_md": {"tau": 0.1, "beta": 0.25},
+  "online_dpo": {"beta": 0.1},
+  "online_ipo": {"tau": 0.1},
   "ppo": {"beta": 0.05},
   "reinforce": {"beta": 0.05},
   "rloo": {"beta": 0.05},
+  "self_play": {"tau": 0.1},
+  "sppo": {"eta": 10.0, "refresh_every": 2},
+  "xpo": {"beta": 0.1, "alpha": 1e-3},
 }
 ROWS, TARGET = 8, 5
 

@@ -1,0 +1,28 @@
+"""The best response in a preference game (Munos et al., 2023)."""
+
+from alignment_jax.algorithms import base, games, online
+from alignment_jax.models.base import Model
+
+
+def best_response(
+  model: Model, *, sampling: online.Sampling, tau: float
+) -> base.Algorithm:
+  """Nash-MD with beta = 1 (arXiv:2312.00886): beat the reference alone.
+
+  Its fixed point is reference exp(P(y beats reference) / tau) / Z. A policy
+  that beats the reference may lose to others: the paper's baseline.
+
+  Args:
+    model: the network.
+    sampling: `samples` responses of the policy, and as many of the reference;
+      each of the policy's meets all of the reference's.
+    tau: strength of the KL regularisation, > 0, win rate per nat.
+  """
+
+  def opponent(trainable, slow, prompt, key):
+    del trainable
+    return online.respond(
+      model, slow["reference"], prompt, key, sampling, sampling.samples
+    )
+
+  return games.against(model, sampling, tau=tau, opponent=opponent)

@@ -1,0 +1,74 @@
+"""Iterative Nash policy optimisation (Zhang et al., 2024, arXiv:2407.00617)."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from alignment_jax import losses
+from alignment_jax.algorithms import (
+  base,
+  comparisons,
+  iterations,
+  online,
+  pairs,
+)
+from alignment_jax.models.base import Model
+from alignment_jax.ops import guards
+
+
+def inpo(
+  model: Model,
+  *,
+  sampling: online.Sampling,
+  eta: float,
+  tau: float,
+  choice: str,
+  refresh_every: int,
+) -> base.Algorithm:
+  """Online mirror descent by regression on pairs of the previous policy.
+
+  See `losses.inpo_loss`. With all pairs, each in expectation over its label,
+  the minimum of an iteration is the mirror-descent step, and its fixed point
+  the Nash policy of the game regularised by tau. The paper's experiments take
+  the best and the worst of K = 8 responses by their mean preference instead,
+  the best as the winner; a prompt whose responses are all equally good then
+  gives no gradient.
+
+  `log_ratio` among its metrics is over responses of the previous policy.
+
+  Args:
+    model: the network.
+    sampling: at least two responses of the previous policy.
+    eta: inverse step size, >= tau; 0.0075 in the paper.
+    tau: strength of the KL regularisation, > 0; a third of eta in the paper.
+    choice: of pairs, `all` or `best_and_worst`.
+    refresh_every: optimiser steps of an iteration, >= 1.
+  """
+  sampling.at_least(2, "inpo")
+  guards.positive(eta=eta, tau=tau)
+  guards.fraction(**{"tau / eta": tau / eta})
+  loss = functools.partial(losses.inpo_loss, eta=eta, tau=tau)
+
+  def init(key, policy_params):
+    trainable, slow = online.with_reference(key, policy_params)
+    # A copy: the train state is donated, and no buffer can be donated twice.
+    previous = jax.tree.map(jnp.copy, policy_params)
+    return trainable, {**slow, "previous": previous}
+
+  def pair_loss(probability, policy, reference, sampled):
+    return pairs.expected_over_label(
+      loss, probability, policy, reference, sampled
+    )
+
+  return comparisons.from_pairs(
+    model,
+    sampling,
+    choose=comparisons.choice_named(choice),
+    pair_loss=pair_loss,
+    strength=tau,
+    sample=iterations.sample_previous(model, sampling),
+    report=online.report_elsewhere,
+    init=init,
+    refresh=iterations.next_iteration(refresh_every),
+  )

@@ -1,0 +1,54 @@
+"""IPO-MD (Calandriello et al., 2024, arXiv:2403.08635)."""
+
+from alignment_jax import losses
+from alignment_jax.algorithms import base, comparisons, games, online
+from alignment_jax.models.base import Model
+from alignment_jax.ops import guards
+
+
+def ipo_md(
+  model: Model, *, sampling: online.Sampling, tau: float, beta: float
+) -> base.Algorithm:
+  """Online IPO on responses of a mixture of the policy and the reference.
+
+  The mixture is policy^(1 - beta) reference^beta, normalised token by token.
+  With rho the policy's log-ratio and the draw held constant, the expected
+  gradient of the loss is
+
+      -(4 / tau) E_y [grad log policy(y) (P(y beats mixture) - 1/2
+                                          - tau (rho(y) - E rho))]
+
+  with y and E of the mixture. (E rho is needed: unlike under the policy, the
+  mean of grad log policy is not 0.) Its fixed point is that of Nash-MD.
+
+  `log_ratio` among its metrics is a mean over the mixture, not a KL.
+
+  Args:
+    model: the network.
+    sampling: at least two responses of the mixture; each two are a pair.
+    tau: strength of the regularisation, > 0.
+    beta: weight of the reference in the mixture, in [0, 1]; 0 is online IPO.
+  """
+  sampling.at_least(2, "ipo_md")
+  guards.positive(tau=tau)
+  respond = games.mixture(model, sampling, beta=beta)
+
+  def sample(trainable, slow, batch, key):
+    responses = respond(trainable, slow, batch.prompt, key)
+    return online.rollout_of(
+      model, trainable["policy"], batch.prompt, responses, sampling
+    )
+
+  def pair_loss(probability, policy, reference, sampled):
+    del sampled
+    return losses.ipo_md_loss(*policy, *reference, probability, tau=tau)
+
+  return comparisons.from_pairs(
+    model,
+    sampling,
+    choose=comparisons.all_pairs,
+    pair_loss=pair_loss,
+    strength=tau,
+    sample=sample,
+    report=online.report_elsewhere,
+  )

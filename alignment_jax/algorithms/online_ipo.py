@@ -1,0 +1,37 @@
+"""Online IPO (Calandriello et al., 2024, arXiv:2403.08635)."""
+
+from alignment_jax import losses
+from alignment_jax.algorithms import base, comparisons, online
+from alignment_jax.models.base import Model
+from alignment_jax.ops import guards
+
+
+def online_ipo(
+  model: Model, *, sampling: online.Sampling, tau: float
+) -> base.Algorithm:
+  """IPO on pairs of the policy's own responses.
+
+  The loss is in expectation over the label, P (h - 1 / (2 tau))^2 + (1 - P)
+  (h + 1 / (2 tau))^2, with the draw of the pair held constant. Its expected
+  gradient is 4 / tau times that of self-play, so it shares the fixed point, the
+  Nash policy of the game regularised by tau.
+
+  Args:
+    model: the network.
+    sampling: at least two responses of the policy; each two are a pair.
+    tau: strength of the regularisation, > 0.
+  """
+  sampling.at_least(2, "online_ipo")
+  guards.positive(tau=tau)
+
+  def pair_loss(probability, policy, reference, sampled):
+    del sampled
+    return losses.online_ipo_loss(*policy, *reference, probability, tau=tau)
+
+  return comparisons.from_pairs(
+    model,
+    sampling,
+    choose=comparisons.all_pairs,
+    pair_loss=pair_loss,
+    strength=tau,
+  )

@@ -1,0 +1,53 @@
+"""The best response against the exact gradient of the game."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from alignment_jax import algorithms
+from alignment_jax.algorithms import online
+
+TAU = 0.2
+
+
+def best_response(world, **changes):
+  settings = dict(samples=1, max_tokens=2, temperature=1.0, eos_id=1)
+  sampling = online.Sampling(**{**settings, **changes})
+  return algorithms.best_response(world.model, sampling=sampling, tau=TAU)
+
+
+def test_the_expected_gradient_is_that_of_the_game_against_the_reference(
+  table_world,
+):
+  world = table_world
+  policy = world.logprobs(world.policy)
+  reference = world.logprobs(world.reference)
+  rollout, places = world.rollout(2, world.policy)
+  got = world.expected_gradient(
+    best_response(world),
+    {"policy": world.policy},
+    {"reference": world.reference},
+    rollout,
+    world.judged(places),
+    jnp.exp(policy[places[:, 0]] + reference[places[:, 1]]),
+  )["policy"]
+  want = world.game_gradient(reference, tau=TAU)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), got, want
+  )
+
+
+def test_a_response_that_ends_beats_one_that_does_not(table_world):
+  world = table_world
+  rollout, places = world.rollout(2, world.policy)
+  batch = best_response(world, missing_eos_penalty=1.0).collect.prepare(
+    {}, {"reference": world.reference}, rollout, world.judged(places)
+  )
+  own, other = np.asarray(rollout.ended).T
+  wins = np.asarray(batch.scores)[:, 0]
+  assert (wins[own & ~other] == 1).all() and (wins[~own & other] == 0).all()
+  np.testing.assert_array_equal(
+    wins[own == other], world.judged(places)[own == other, 0, 1]
+  )
+  # Only the policy's responses learn.
+  assert batch.rollout.responses.ids.shape == (len(places), 1, 2)
