@@ -159,6 +159,34 @@ def compilations(function: Callable) -> int:
   return function._cache_size()  # noqa: SLF001
 
 
+def guarded(function: Callable, name: str, *, programs: int = 1) -> Callable:
+  """A jitted function that says so when it is compiled once too often.
+
+  Args:
+    function: from `jit`.
+    name: for the error.
+    programs: how many it may be compiled to: one for each shape it is to see.
+
+  Raises:
+    RuntimeError: in a call that compiled one more; names the shapes.
+  """
+
+  def run(*args, **kwargs):
+    out = function(*args, **kwargs)
+    if compilations(function) > programs:
+      shapes = sorted(
+        {str(jax.typeof(leaf)) for leaf in jax.tree.leaves((args, kwargs))}
+      )
+      raise RuntimeError(
+        f"{name} was compiled {compilations(function)} times where {programs}"
+        " was expected; a shape, dtype or sharding changed. The last call had"
+        f" {', '.join(shapes)}"
+      )
+    return out
+
+  return run
+
+
 def is_main_process() -> bool:
   """Whether this process writes logs and reports."""
   return jax.process_index() == 0

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from alignment_jax import errors
 from alignment_jax.models import base
+from alignment_jax.ops import truncation
 from alignment_jax.types import Tokens
 
 
@@ -157,13 +158,7 @@ def start(
   """Reads the prompts and samples the first token of each response.
 
   Args:
-    model: as in `generate`, and the next five.
-    params: there.
-    prompt: there.
-    key: there.
-    eos_id: there.
-    max_tokens: there.
-    samples: there.
+    model, params, prompt, key, eos_id, max_tokens, samples: as in `generate`.
     temperature: logits are divided by it; 0 takes the most likely token.
     top_k: keep only that many most likely tokens; 0 keeps all.
     top_p: keep the most likely tokens that together reach this probability.
@@ -284,6 +279,69 @@ def policy(model: base.Model) -> NextToken:
   return NextToken(prepare=model.unstack, start=start, logits=logits, feed=feed)
 
 
+def geometric_mixture(
+  policy: base.Model | NextToken,
+  reference: base.Model | NextToken,
+  *,
+  beta: float,
+) -> NextToken:
+  """Each token from policy^(1 - beta) reference^beta, made to sum to one.
+
+  Munos et al., 2023 (arXiv:2312.00886), the one-step-at-a-time mixture of their
+  experiments: after each prefix softmax((1 - beta) z + beta z') of the logits z
+  of the policy and z' of the reference, both divided by the temperature. Its
+  sequences are not those of the mixture of sequences, which has one normaliser
+  and not one per prefix.
+
+  Its parameters are a pair, the policy's and the reference's; each reads with a
+  cache of its own. `component_logprobs` are under the two, in this order.
+
+  Args:
+    policy: the network or distribution that is mixed; beta 0 is this one.
+    reference: the same vocabulary; beta 1 is this one.
+    beta: weight of the reference, 0 to 1.
+
+  Raises:
+    UserError: beta is outside its range, or, in `start`, the vocabularies
+      differ.
+  """
+  _check(0 <= beta <= 1, "beta", beta, "in [0, 1]")
+  parts = (_distribution(policy), _distribution(reference))
+
+  def prepare(params):
+    return tuple(
+      part.prepare(own) for part, own in zip(parts, params, strict=True)
+    )
+
+  def start(params, prompt, samples, room):
+    return tuple(
+      part.start(own, prompt, samples, room)
+      for part, own in zip(parts, params, strict=True)
+    )
+
+  def logits(params, states):
+    one, other = (
+      part.logits(own, state)[0]
+      for part, own, state in zip(parts, params, states, strict=True)
+    )
+    if one.shape != other.shape:
+      raise errors.UserError(
+        f"policy and reference have {one.shape[-1]} and {other.shape[-1]}"
+        " tokens in their vocabularies; a mixture needs the same ones"
+      )
+    return (1 - beta) * one + beta * other, one, other
+
+  def feed(params, prepared, states, ids):
+    return tuple(
+      part.feed(own, made, state, ids)
+      for part, own, made, state in zip(
+        parts, params, prepared, states, strict=True
+      )
+    )
+
+  return NextToken(prepare=prepare, start=start, logits=logits, feed=feed)
+
+
 def _distribution(model):
   return model if isinstance(model, NextToken) else policy(model)
 
@@ -331,34 +389,9 @@ def _kept(logits, length, s):
       jnp.arange(logits.shape[-1]) == s.eos_id
     )
     logits = jnp.where(early[None], -jnp.inf, logits)
-  return _keep_min_p(
-    _keep_top_p(_keep_top_k(logits, s.top_k), s.top_p), s.min_p
-  )
-
-
-def _keep_top_k(logits, top_k):
-  if top_k == 0 or top_k >= logits.shape[-1]:
-    return logits
-  least = jax.lax.top_k(logits, top_k)[0][:, -1:]
-  return jnp.where(logits >= least, logits, -jnp.inf)
-
-
-def _keep_top_p(logits, top_p):
-  if top_p == 1:
-    return logits
-  ordered = jnp.sort(logits, axis=-1, descending=True)
-  probabilities = jax.nn.softmax(ordered, axis=-1)
-  # A token stays while those before it have not reached top_p: the first stays.
-  stays = jnp.cumsum(probabilities, axis=-1) - probabilities < top_p
-  least = jnp.min(jnp.where(stays, ordered, jnp.inf), axis=-1, keepdims=True)
-  return jnp.where(logits >= least, logits, -jnp.inf)
-
-
-def _keep_min_p(logits, min_p):
-  if min_p == 0:
-    return logits
-  least = jnp.max(logits, axis=-1, keepdims=True) + math.log(min_p)
-  return jnp.where(logits >= least, logits, -jnp.inf)
+  logits = truncation.keep_top_k(logits, s.top_k)
+  logits = truncation.keep_top_p(logits, s.top_p)
+  return truncation.keep_min_p(logits, s.min_p)
 
 
 def _check(allowed, name, value, what):

@@ -125,3 +125,11 @@ def test_eight_devices_give_the_losses_of_one(name):
   table = now.trainable["policy"]["embedding"]["table"]
   assert table.addressable_shards[0].data.shape == (20, 8)  # of (40, 32)
   assert parallel.compilations(update) == 1
+
+
+def test_one_program_too_many_is_told_with_its_shapes():
+  run = parallel.guarded(parallel.jit(jnp.sum), "the sum", programs=2)
+  for length in (2, 3, 2):
+    run(jnp.ones(length))
+  with pytest.raises(RuntimeError, match=r"the sum.*3 times.*float32\[4\]"):
+    run(jnp.ones(4))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from alignment_jax import errors, models, sampling, scoring
+from alignment_jax.data import buckets
 from alignment_jax.models import base
 from alignment_jax.types import Tokens
 
@@ -298,3 +299,22 @@ def test_a_setting_out_of_range_is_refused_by_name(setting):
   ((name, value),) = setting.items()
   with pytest.raises(errors.UserError, match=f"{name}.*{value}"):
     _coin(0.5, 0.5).generate(**setting)
+
+
+def test_trimmed_prompts_give_the_same_samples(network):
+  model, params = network
+  wide = jax.tree.map(
+    lambda array: np.pad(np.asarray(array), [(0, 0), (7, 0)]), PROMPTS
+  )
+  trimmed = buckets.trim(wide, 6)
+  # Four real columns: the next bucket is 6.
+  assert trimmed.ids.shape == (2, 6)
+  assert np.sum(trimmed.mask) == np.sum(PROMPTS.mask)
+  generate = jax.jit(
+    functools.partial(sampling.generate, model, eos_id=EOS, max_tokens=LENGTH)
+  )
+  one, other = (
+    generate(params, prompt, jax.random.key(5)) for prompt in (wide, trimmed)
+  )
+  np.testing.assert_array_equal(one.responses.ids, other.responses.ids)
+  np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-5)
