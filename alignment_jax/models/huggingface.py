@@ -126,7 +126,10 @@ def assemble(
     fill = functools.partial(
       _fill, stored, sources[name], layer_axes[name], leaf.shape
     )
-    return jax.make_array_from_callback(leaf.shape, sharding, fill)
+    # Waits, so that no more than one leaf is on its way to the devices.
+    return jax.block_until_ready(
+      jax.make_array_from_callback(leaf.shape, sharding, fill)
+    )
 
   return model, jax.tree_util.tree_map_with_path(read, abstract, shardings)
 
@@ -257,13 +260,16 @@ def _fill(stored, source, layer_axis, shape, index):
     return _part(stored, tensor, tensor.name, place, shape)[index]
   of_layer = shape[:layer_axis] + shape[layer_axis + 1 :]
   rest = index[:layer_axis] + index[layer_axis + 1 :]
-  return np.stack(
-    [
-      _part(stored, tensor, tensor.name.format(i=layer), place, of_layer)[rest]
-      for layer in range(shape[layer_axis])[index[layer_axis]]
-    ],
-    axis=layer_axis,
+  layers = range(shape[layer_axis])[index[layer_axis]]
+  filled = np.empty(
+    [len(range(size)[part]) for part, size in zip(index, shape, strict=True)],
+    np.float32,
   )
+  # In place, so that a leaf of many layers is never held twice.
+  for place_in_leaf, layer in enumerate(layers):
+    part = _part(stored, tensor, tensor.name.format(i=layer), place, of_layer)
+    np.moveaxis(filled, layer_axis, 0)[place_in_leaf] = part[rest]
+  return filled
 
 
 def _part(stored, tensor, name, place, shape):

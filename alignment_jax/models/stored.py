@@ -1,6 +1,5 @@
 """Tensors on disk, by the names that the Hugging Face hub gives them."""
 
-import functools
 import json
 import pathlib
 from typing import Any, Protocol, runtime_checkable
@@ -27,7 +26,7 @@ class Stored(Protocol):
 
 
 class SafetensorsFolder:
-  """The tensors of a folder, by name; opened when first read.
+  """The tensors of a folder, by name; a file is opened to be read.
 
   A checkpoint of the bare network leaves the prefix out of every name; here
   names always have it.
@@ -35,11 +34,10 @@ class SafetensorsFolder:
 
   def __init__(self, folder, prefix):
     self.folder = folder
-    self._open = functools.cache(self._opened)
     if (folder / INDEX).is_file():
       files = dict(read_json(folder / INDEX)["weight_map"])
     elif (folder / WEIGHTS).is_file():
-      files = dict.fromkeys(self._open(WEIGHTS).keys(), WEIGHTS)
+      files = dict.fromkeys(self._opened(WEIGHTS).keys(), WEIGHTS)
     else:
       pickled = sorted(path.name for path in folder.glob("*.bin"))
       raise errors.UserError(
@@ -58,7 +56,8 @@ class SafetensorsFolder:
   def read(self, name: str) -> np.ndarray:
     file, stored_name = self._places[name]
     try:
-      return self._open(file).get_tensor(stored_name)
+      # Anew each time: what was read stays mapped while a file is open.
+      return self._opened(file).get_tensor(stored_name)
     except errors.UserError:
       raise
     except Exception as error:
