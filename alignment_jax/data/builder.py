@@ -35,14 +35,27 @@ _COLUMNS = {
     "rejected_reward",
   ),
 }
+# Name of a config -> its view, and the half of the raters or none.
+_CONFIGS = {
+  **{view: (view, "") for view in _COLUMNS},
+  **{
+    f"{view}_{raters}": (view, raters)
+    for view in _COLUMNS
+    for raters in human_ratings.RATERS
+  },
+}
 
 
-def open_view(view: str, split: str, *, data_dir: str) -> Sequence[dict]:
+def open_view(
+  view: str, split: str, *, data_dir: str, raters: str = ""
+) -> Sequence[dict]:
   """One split of one view, built first if it is not there yet.
 
   Args:
     view: demonstrations, feedback or preferences.
     split: train, validation or test.
+    raters: one of `human_ratings.RATERS` for the ratings of that half alone;
+      empty for all.
     data_dir: where the source distribution and `tfds/` lie.
 
   Raises:
@@ -50,6 +63,7 @@ def open_view(view: str, split: str, *, data_dir: str) -> Sequence[dict]:
       something has to be built, or tensorflow-datasets is not installed.
   """
   root = pathlib.Path(data_dir)
+  view = f"{view}_{raters}" if raters else view
   try:
     if not _builder(root, view).is_prepared():
       root.mkdir(parents=True, exist_ok=True)
@@ -136,16 +150,17 @@ def _builder_class():
 
     VERSION = library.core.Version(VERSION)
     BUILDER_CONFIGS = [  # noqa: RUF012
-      library.core.BuilderConfig(name=name) for name in _COLUMNS
+      library.core.BuilderConfig(name=name) for name in _CONFIGS
     ]
     name = "human_ratings"
 
     def _info(self):
+      columns = _COLUMNS[_CONFIGS[self.builder_config.name][0]]
       features = {
         column: library.features.Scalar(np.float64)
         if column in _NUMBERS
         else library.features.Text()
-        for column in _COLUMNS[self.builder_config.name]
+        for column in columns
       }
       return library.core.DatasetInfo(
         builder=self,
@@ -157,7 +172,11 @@ def _builder_class():
     def _split_generators(self, dl_manager):
       del dl_manager
       source = pathlib.Path(self._data_dir_root).parent
-      framed = human_ratings.frame(human_ratings.read_source(source))
+      texts = human_ratings.read_source(source)
+      raters = _CONFIGS[self.builder_config.name][1]
+      if raters:
+        texts = human_ratings.of_raters(texts, raters)
+      framed = human_ratings.frame(texts)
       return {
         split: self._generate_examples(
           [text for text in framed if text.source.split == split]
@@ -166,7 +185,7 @@ def _builder_class():
       }
 
     def _generate_examples(self, framed):
-      rows = human_ratings.VIEWS[self.builder_config.name](framed)
-      yield from enumerate(rows)
+      view = _CONFIGS[self.builder_config.name][0]
+      yield from enumerate(human_ratings.VIEWS[view](framed))
 
   return HumanRatings

@@ -8,6 +8,12 @@ vaderSentiment 3.3.2 (MIT licence).
 A text's domain and opening words are the prompt, the rest is the response. Two
 texts of one domain with the same opening are a pair, and the probability that
 one is preferred is read off the raters, not off a model.
+
+A half of the raters (`RATERS`) judges the same texts again: the ratings of each
+text at even places are the first half, those at odd places the second. A judge
+that learns from one half has seen no rating of the other, though the texts are
+the same. Whether the same person stands at the same place of two texts is not
+published.
 """
 
 import collections
@@ -45,6 +51,7 @@ _FILES = {
   "tweet": "tweets",
 }
 DOMAINS = tuple(_FILES)
+RATERS = ("first", "second")
 
 
 class RatedText(NamedTuple):
@@ -118,6 +125,24 @@ def parse(files: Mapping[str, bytes]) -> list[RatedText]:
       copies[domain, normal],
     )
     for (domain, normal), (text, ratings) in merged.items()
+  ]
+
+
+def of_raters(texts: Iterable[RatedText], half: str) -> list[RatedText]:
+  """The texts with the ratings of one half of their raters.
+
+  The two halves of a text share no rating and together hold all. A text with a
+  single rating is left out of both.
+
+  Args:
+    texts: with all ratings.
+    half: one of `RATERS`.
+  """
+  start = RATERS.index(half)
+  return [
+    text._replace(ratings=text.ratings[start :: len(RATERS)])
+    for text in texts
+    if len(text.ratings) >= len(RATERS)
   ]
 
 

@@ -11,7 +11,7 @@ from alignment_jax.data import builder, human_ratings, rows
 
 SPLITS = ("train", "validation", "test")
 FORMS = (
-  "human_ratings[/DOMAIN]",
+  "human_ratings[:RATERS][/DOMAIN]",
   "FILE.jsonl",
   "FILE.parquet",
   "tfds:NAME[/CONFIG]",
@@ -36,7 +36,8 @@ def open_source(
   splits keeps them, and gives up rows of `train` for the others.
 
   Args:
-    name: one of `FORMS`; a domain is one of `human_ratings.DOMAINS`.
+    name: one of `FORMS`; a domain is one of `human_ratings.DOMAINS`, and raters
+      are a half of them, one of `human_ratings.RATERS`.
     kind: a key of `rows.NEEDED`.
     split: one of `SPLITS`.
     data_dir: where prepared data are kept.
@@ -49,9 +50,8 @@ def open_source(
     raise errors.unknown("kind of data", kind, rows.NEEDED)
   if split not in SPLITS:
     raise errors.unknown("split", split, SPLITS)
-  source, _, domain = name.partition("/")
-  if source == "human_ratings":
-    return _human_ratings(name, domain, kind, split, data_dir)
+  if name.partition("/")[0].partition(":")[0] == "human_ratings":
+    return _human_ratings(name, kind, split, data_dir)
   if name.startswith("tfds:"):
     return _from_tfds(name.removeprefix("tfds:"), kind, split, data_dir)
   reader = _READERS.get(pathlib.Path(name).suffix)
@@ -67,12 +67,20 @@ def open_source(
   return [table[place] for place in places[split]]
 
 
-def _human_ratings(name, domain, kind, split, data_dir):
-  if name != "human_ratings" and domain not in human_ratings.DOMAINS:
+def _human_ratings(name, kind, split, data_dir):
+  source, slash, domain = name.partition("/")
+  _, colon, raters = source.partition(":")
+  if colon and raters not in human_ratings.RATERS:
+    raise errors.unknown(
+      "half of the raters of human_ratings", raters, human_ratings.RATERS
+    )
+  if slash and domain not in human_ratings.DOMAINS:
     raise errors.unknown(
       "domain of human_ratings", domain, human_ratings.DOMAINS
     )
-  view = builder.open_view(_VIEWS[kind], split, data_dir=data_dir)
+  view = builder.open_view(
+    _VIEWS[kind], split, data_dir=data_dir, raters=raters
+  )
   rated = _View(view, kind, name)
   if not domain:
     return rated

@@ -68,6 +68,36 @@ def test_a_domain_is_its_rows_alone_in_their_order(data_dir, kind):
     assert all(row["prompt"].startswith("movie: ") for row in movies)
 
 
+def test_a_half_of_the_raters_gives_their_mean_and_share(data_dir):
+  every, first, second = (
+    {row["response"]: row["reward"] for row in rows(opened)}
+    for opened in (
+      open_source(name, "feedback", "train", data_dir=str(data_dir))
+      for name in (
+        "human_ratings/movie",
+        "human_ratings:first/movie",
+        "human_ratings:second/movie",
+      )
+    )
+  )
+  assert every.keys() == first.keys() == second.keys()
+  for text in every:
+    # Three ratings, two at even places.
+    assert 2 * first[text] + second[text] == pytest.approx(3 * every[text])
+  pair = open_source(
+    "human_ratings:second", "preference", "train", data_dir=str(data_dir)
+  )[0]
+  # One rater each.
+  assert pair["probability"] in (0.5, 1.0)
+
+
+def test_an_unknown_half_of_the_raters_lists_both(tmp_path):
+  with pytest.raises(errors.UserError, match="available: first, second"):
+    open_source(
+      "human_ratings:third", "feedback", "train", data_dir=str(tmp_path)
+    )
+
+
 @pytest.mark.parametrize("domain", ["film", "", "movie/x"])
 def test_an_unknown_domain_lists_those_there_are(tmp_path, domain):
   with pytest.raises(

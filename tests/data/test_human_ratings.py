@@ -291,3 +291,13 @@ def test_chosen_is_what_more_raters_prefer_whatever_the_means_say():
   # 3 of 4 raters of `one` are above every rater of `two`; its mean is below.
   assert human_ratings.preference_probability(one, two) == 0.75
   assert one.mean() < two.mean()
+
+
+def test_the_halves_of_the_raters_share_none_and_hold_all(parsed):
+  texts = parsed(movie=[("A fine film.", [1, 2, 3, 4, 0]), ("So so.", [1])])
+  first, second = (
+    human_ratings.of_raters(texts, half) for half in ("first", "second")
+  )
+  assert [text.ratings.tolist() for text in first] == [[1, 3, 0]]
+  assert [text.ratings.tolist() for text in second] == [[2, 4]]
+  assert first[0].split == texts[0].split and first[0].text == texts[0].text
