@@ -9,6 +9,10 @@ from alignment_jax import algorithms
 from alignment_jax.algorithms import online
 
 BETA = 0.3
+REWARDS = jnp.asarray(np.random.default_rng(0).normal(size=7), jnp.float32)
+NETWORK_REWARDS = jnp.asarray(
+  np.random.default_rng(0).normal(size=13), jnp.float32
+)
 
 
 def sampling(**changes):
@@ -23,18 +27,15 @@ def sampling(**changes):
   )
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
-@pytest.mark.parametrize("clip", [0.0, 0.2])
-def test_the_expected_gradient_is_that_of_the_regularised_reward(
-  world, clip, temperature
+def check_expected_gradient(
+  world, want, temperature=1.0, rewards=REWARDS, **settings
 ):
   algorithm = algorithms.rloo(
     world.model,
     sampling=sampling(temperature=temperature),
     beta=BETA,
-    clip=clip,
+    **settings,
   )
-  rewards = jnp.asarray(np.random.default_rng(0).normal(size=13), jnp.float32)
   rollout, places = world.rollout(2, world.policy, temperature)
   logprobs = world.logprobs(world.policy, temperature)
   got = world.expected_gradient(
@@ -45,18 +46,32 @@ def test_the_expected_gradient_is_that_of_the_regularised_reward(
     rewards[places],
     jnp.exp(logprobs[places].sum(axis=-1)),
   )["policy"]
-
-  def objective(policy):
-    logprobs = world.logprobs(policy, temperature)
-    ratio = logprobs - world.logprobs(world.reference, temperature)
-    return -jnp.sum(jnp.exp(logprobs) * (rewards - BETA * ratio))
-
-  want = jax.jit(jax.grad(objective))(world.policy)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), got, want
   )
 
 
-def test_it_needs_two_samples(world):
+@pytest.mark.parametrize("clip", [0.0, 0.2])
+def test_the_expected_gradient_is_that_of_the_regularised_reward(
+  table_world, clip
+):
+  want = table_world.exact_gradient(REWARDS, BETA, 0.7)
+  check_expected_gradient(table_world, want, 0.7, clip=clip)
+
+
+def test_so_it_is_for_a_network(world):
+  want = world.exact_gradient(NETWORK_REWARDS, BETA)
+  check_expected_gradient(world, want, rewards=NETWORK_REWARDS)
+
+
+@pytest.mark.parametrize("kl", ["reverse", "forward"])
+def test_a_kl_loss_in_place_of_the_reward_follows_its_own_divergence(
+  table_world, kl
+):
+  want = table_world.exact_gradient(REWARDS, BETA, kl=kl)
+  check_expected_gradient(table_world, want, kl=kl)
+
+
+def test_it_needs_two_samples(table_world):
   with pytest.raises(ValueError, match=r"rloo needs sampling.samples >= 2"):
-    algorithms.rloo(world.model, sampling=sampling(samples=1), beta=BETA)
+    algorithms.rloo(table_world.model, sampling=sampling(samples=1), beta=BETA)
