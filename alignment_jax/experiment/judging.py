@@ -9,11 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from alignment_jax import data, parallel
+from alignment_jax import data, judges, parallel
 from alignment_jax.algorithms import pairs
 from alignment_jax.evaluation import answers, drift, report, win_rate
 from alignment_jax.experiment import folder, referees, stages
-from alignment_jax.judges import JUDGES
 from alignment_jax.training import metrics
 
 CLEAR = 1.0  # pairs whose mean ratings differ by this have a clear winner
@@ -111,10 +110,11 @@ def _answers(setup, params):
 def _compare(setup, before, after, rewards, numbers):
   """Win rates under each judge, and what the report shows of the answers."""
   chosen = setup.settings.evaluation
-  judge = JUDGES[chosen.judge]()
+  judge = judges.build(chosen.judge)
+  references = _references(setup, before.prompts)
 
   def said(answer):
-    return np.asarray(judge(answer.prompts, answer.texts))
+    return np.asarray(judge(answer.prompts, answer.texts, references))
 
   scores = {chosen.judge: (said(before), said(after))}
   if rewards is not None:
@@ -177,6 +177,21 @@ def _compare(setup, before, after, rewards, numbers):
   }
 
 
+def _references(setup, prompts):
+  """What people answered to the first held-out prompts; None if unknown."""
+  chosen = setup.settings.data
+  try:
+    written = data.open_source(
+      chosen.source, "demonstration", "test", data_dir=chosen.dir
+    )
+  except data.MissingColumns:
+    return None
+  rows = [written[index] for index in range(min(len(prompts), len(written)))]
+  if [row["prompt"] for row in rows] != list(prompts):
+    return None
+  return [row["response"] for row in rows]
+
+
 def _drift(setup, policy, reference, after, numbers):
   """KL to the policy before, on the answers after."""
   logprobs = [
@@ -229,9 +244,10 @@ def _likelihood(setup, params, when, numbers):
 
 def _reward_model(setup, numbers):
   """The trained judge, if the run has one, after a look at its accuracy."""
-  if not (setup.workdir / "reward_model" / stages.FINAL).is_dir():
+  path = referees.judge_folder(setup.settings) or setup.workdir / "reward_model"
+  if not (path / stages.FINAL).is_dir():
     return None
-  score = referees.trained_reward(setup, setup.mesh)
+  score = referees.trained_reward(setup, setup.mesh, path)
   _accuracy(setup, score, numbers)
   return lambda answer: score(
     answer.prompt, jax.tree.map(lambda a: a[:, None], answer.responses)

@@ -11,9 +11,8 @@ from typing import Any
 
 import ml_collections
 
-from alignment_jax import algorithms, errors, optimizers
+from alignment_jax import algorithms, errors, judges, optimizers
 from alignment_jax.experiment import methods, settings
-from alignment_jax.judges import JUDGES
 
 
 def read(config: ml_collections.ConfigDict) -> settings.Settings:
@@ -54,8 +53,7 @@ def read(config: ml_collections.ConfigDict) -> settings.Settings:
 def _check(chosen):
   """What can be wrong although every type is right."""
   model = methods.sketch(chosen.model)
-  if chosen.evaluation.judge not in JUDGES:
-    raise errors.unknown("judge", chosen.evaluation.judge, JUDGES)
+  _check_evaluation(chosen.evaluation)
   _at_least(1, chosen.data, "data", "prompt_length", "response_length")
   _at_least(0, chosen.evaluation, "evaluation", "prompts", "samples_shown")
   _at_least(1, chosen.evaluation, "evaluation", "batch_size")
@@ -96,6 +94,19 @@ def _check(chosen):
         weight_decay=stage.optimizer.weight_decay,
         clip_norm=stage.optimizer.clip_norm,
       )
+
+
+def _check_evaluation(evaluation):
+  name = evaluation.judge
+  if name not in judges.JUDGES:
+    raise errors.unknown("judge", name, judges.JUDGES)
+  try:
+    judges.build(name)
+  except errors.UserError as error:
+    raise errors.UserError(
+      f"config.evaluation.judge is a name alone, and '{name}' needs more:"
+      f" {error}"
+    ) from error
 
 
 def _check_lora(chosen, model):
@@ -139,13 +150,21 @@ def _check_sampling(chosen):
     *("preference_scale", "staleness", "generator_devices"),
   )
   judge = sampling.judge["name"]
-  known = [*JUDGES, *settings.TRAINED_JUDGES]
+  known = [*judges.JUDGES, *settings.TRAINED_JUDGES]
   if judge not in known:
     raise errors.unknown("judge", judge, known)
-  if judge in settings.TRAINED_JUDGES and judge not in chosen.trained():
+  if judge not in settings.TRAINED_JUDGES:
+    return
+  for name in methods.options(sampling.judge):
+    if name != "path":
+      raise errors.unknown(f"setting of judge '{judge}'", name, ["path"])
+  if "path" in sampling.judge:
+    _typed(sampling.judge["path"], str, "sampling.judge.path")
+  elif judge not in chosen.trained():
     raise errors.UserError(
       f"config.sampling.judge is the '{judge}' of this run, but the run trains"
-      f" none: set config.{judge}.training.steps, or choose another judge"
+      f" none: set config.{judge}.training.steps, give another run's as"
+      " config.sampling.judge.path, or choose another judge"
     )
 
 

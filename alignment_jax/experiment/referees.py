@@ -1,5 +1,6 @@
 """Who judges what a policy samples to learn from: rules or a trained model."""
 
+import pathlib
 from collections.abc import Callable
 
 import jax
@@ -48,20 +49,75 @@ def referee(
   return preferences
 
 
-def trained_reward(setup: stages.Setup, mesh: jax.sharding.Mesh) -> Callable:
-  """(prompt, responses [N, K, T] on the host) -> rewards [N, K] of the run's
-  reward model, as many rows at a time as evaluation takes.
+def judge_folder(chosen: settings.Settings) -> pathlib.Path | None:
+  """The stage of another run that judges; None if the config names none."""
+  if chosen.sampling is None or "path" not in chosen.sampling.judge:
+    return None
+  if chosen.sampling.judge["name"] not in settings.TRAINED_JUDGES:
+    return None  # a setting of a rule
+  return pathlib.Path(chosen.sampling.judge["path"])
+
+
+def check_judge(chosen: settings.Settings) -> None:
+  """Refuses a judge of another run that is not there, before any work.
 
   Raises:
-    UserError: the run has no finished reward model.
+    UserError: the folder holds no finished stage, or one of another kind.
   """
-  path = setup.workdir / "reward_model"
-  params = stages.load(path, setup.model, mesh)["reward"]
-  algorithm = folder.read_json(path / folder.MODEL)["algorithm"]
-  pooling = algorithm.get("pooling", "last")
+  path = judge_folder(chosen)
+  if path is None:
+    return
+  name = chosen.sampling.judge["name"]
+  if not (path / stages.FINAL).is_dir():
+    raise errors.UserError(
+      f"config.sampling.judge.path {path} is not the folder of a finished"
+      f" stage; give that of a '{name}', such as runs/quickstart/{name}"
+    )
+  found = folder.read_json(path / folder.MODEL)["algorithm"]["name"]
+  if found != name:
+    raise errors.UserError(
+      f"config.sampling.judge.path {path} holds a stage of '{found}', but"
+      f" config.sampling.judge.name is '{name}'; give the folder of a '{name}'"
+    )
+
+
+def check_tokens(setup: stages.Setup) -> None:
+  """Refuses a judge of another run that reads other tokens than this run's.
+
+  Raises:
+    UserError: the tokenizers differ.
+  """
+  path = judge_folder(setup.settings)
+  if path is None:
+    return
+  theirs, ours = (
+    (place / folder.TOKENIZER).read_bytes() for place in (path, setup.workdir)
+  )
+  if theirs != ours:
+    raise errors.UserError(
+      f"the judge in {path} reads other tokens than this run; start both from"
+      " one policy with config.init_from, or train both on the same"
+      " config.data and config.tokenizer, in a new --workdir"
+    )
+
+
+def trained_reward(
+  setup: stages.Setup, mesh: jax.sharding.Mesh, path: pathlib.Path
+) -> Callable:
+  """(prompt, responses [N, K, T] on the host) -> rewards [N, K] of the reward
+  model in `path`, as many rows at a time as evaluation takes.
+
+  Its network may be another than the run's; its tokens are the same.
+
+  Raises:
+    UserError: there is no finished reward model.
+  """
+  model, _, about = stages.open_stage(path)
+  params = stages.load(path, model, mesh)["reward"]
+  pooling = about["algorithm"].get("pooling", "last")
   run = parallel.jit(
     lambda params, prompt, responses: scoring.rewards(
-      setup.model, params, prompt, responses, pooling=pooling
+      model, params, prompt, responses, pooling=pooling
     ),
     out_shardings=parallel.replicated(mesh),
   )
@@ -117,12 +173,13 @@ def _of_texts(setup, options, name):
 
 
 def _of_tokens(setup, mesh):
-  """The run's own reward model, centred on what people wrote.
+  """A reward model, of this run or another, centred on what people wrote.
 
   Its mean over demonstrations is taken off, as in detail 15 of Huang et al.,
   2024 (arXiv:2403.17031), so that a reward above 0 is better than average.
   """
-  score = trained_reward(setup, mesh)
+  path = judge_folder(setup.settings) or setup.workdir / "reward_model"
+  score = trained_reward(setup, mesh, path)
   size = setup.settings.evaluation.batch_size
   loader = setup.loader("demonstration", "train", size)
   written, _ = loader.rows(range(min(len(loader), 8 * size)))
@@ -131,7 +188,7 @@ def _of_tokens(setup, mesh):
   ).mean()
   if not np.isfinite(centre):
     raise errors.UserError(
-      f"the reward model in {setup.workdir} gives {centre} on average; train it"
+      f"the reward model in {path} gives {centre} on average; train it"
       " again with a lower learning rate"
     )
 

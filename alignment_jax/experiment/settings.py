@@ -61,7 +61,8 @@ class Data:
   """What to learn from.
 
   Attributes:
-    source: `human_ratings`, or one domain as `human_ratings/movie`; a .jsonl or
+    source: `human_ratings`, or one domain as `human_ratings/movie`, or a half
+      of each text's raters as `human_ratings:first` and `:second`; a .jsonl or
       .parquet file; or `tfds:NAME`.
     dir: where prepared data are kept.
     prompt_length: tokens of a prompt; its tail is kept.
@@ -99,7 +100,8 @@ class Evaluation:
   """How the result is judged.
 
   Attributes:
-    judge: a key of `JUDGES`: who decides the first win rate.
+    judge: a key of `JUDGES` that needs no settings: who decides the first win
+      rate. It is shown what people answered, where the data have it.
     prompts: how many held-out prompts; 0 leaves evaluation out.
     batch_size: prompts at a time.
     temperature: of sampling.
@@ -141,8 +143,8 @@ class Sampling:
     samples: responses of the policy to each prompt.
     temperature: logits are divided by it, in sampling and in learning.
     missing_eos_penalty: taken off the reward of a response that did not end.
-    judge: `name`, a key of `JUDGES` or a judge that this run trains
-      (`reward_model`), and its settings.
+    judge: `name`, a key of `JUDGES`, and its settings; or `reward_model`, which
+      this run trains, or another one did: the folder of that stage as `path`.
     preference_scale: what a difference of rewards is multiplied by to become
       the log-odds of a preference, where the method wants those; 0 lets the
       better response win.

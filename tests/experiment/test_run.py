@@ -260,7 +260,7 @@ def test_another_config_in_the_same_workdir_names_the_field(
 @pytest.mark.parametrize(
   ("flag", "message"),
   [
-    ("--config.algorithm.name=ip0", "no algorithm 'ip0'; available: dpo"),
+    ("--config.algorithm.name=ip0", "no algorithm 'ip0'; available: "),
     (
       "--config.model.name=gpt9",
       "no model 'gpt9'; available: decoder, decoder_mini",

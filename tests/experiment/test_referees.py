@@ -1,0 +1,136 @@
+"""A judge that another run trained, and the judges of an evaluation."""
+
+import json
+import shutil
+
+import pytest
+from ml_collections import config_dict
+
+from alignment_jax import errors, experiment
+from alignment_jax.experiment import reading
+from configs import quickstart, rloo
+
+WORDS = "sun rain tree bird song road hill lake fire wind".split()
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+  """Pairs of which the test split has a few."""
+  path = tmp_path_factory.mktemp("data") / "pairs.jsonl"
+  rows = [
+    {
+      "prompt": f"Say number {index} about the {WORDS[index % 10]}",
+      "chosen": f"the {WORDS[index % 7]} is good and bright",
+      "rejected": f"no {WORDS[index % 7]} here",
+    }
+    for index in range(24)
+  ]
+  path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+  return path
+
+
+def small(config, source):
+  config.model.layers = 1
+  config.data.source = str(source)
+  config.data.response_length = 8
+  config.tokenizer.vocabulary_size = 300
+  config.training.steps = 2
+  config.evaluation.prompts = 2
+  return config.unlock()
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory, source):
+  """A run whose result is a reward model."""
+  config = small(quickstart.get_config("tiny"), source)
+  config.sft.training.steps = 2
+  config.reward_model = None
+  config.algorithm = config_dict.create(name="reward_model", pooling="mean")
+  root = tmp_path_factory.mktemp("runs") / "judge"
+  experiment.train(config, str(root))
+  return root
+
+
+def learning(source, judge, start):
+  """RLOO on the word of a judge in a folder."""
+  config = small(rloo.get_config("tiny"), source)
+  config.sft = None
+  config.init_from = str(start)
+  config.sampling.judge = config_dict.create(
+    name="reward_model", path=str(judge)
+  )
+  config.evaluation.judge = "rouge"
+  return config
+
+
+def test_a_run_learns_from_another_runs_reward_model(tmp_path, judged, source):
+  config = learning(source, judged / "reward_model", judged / "sft")
+  experiment.train(config, str(tmp_path / "run"))
+  lines = (tmp_path / "run" / "rloo" / "metrics.jsonl").read_text().splitlines()
+  assert json.loads(lines[-1])["rewards/spread"] > 0  # 0 where nobody judges
+  result, theirs = (
+    json.loads((root / "evaluation.json").read_text())
+    for root in (tmp_path / "run", judged)
+  )
+  # It needs references, which are what the data call chosen.
+  assert [rate["judge"] for rate in result["win_rates"]] == [
+    "rouge",
+    "reward model",
+  ]
+  name = "reward model accuracy"
+  assert result["numbers"][name] == theirs["numbers"][name]
+
+
+@pytest.mark.parametrize(
+  ("judge", "message"),
+  [
+    ("nowhere", "nowhere is not the folder of a finished stage"),
+    ("sft", "sft holds a stage of 'sft', but config.sampling.judge.name is"),
+  ],
+)
+def test_a_judge_that_is_none_leaves_no_folder(
+  tmp_path, judged, source, judge, message
+):
+  with pytest.raises(errors.UserError) as caught:
+    experiment.train(
+      learning(source, judged / judge, judged / "sft"), str(tmp_path / "run")
+    )
+  assert message in str(caught.value)
+  assert not (tmp_path / "run").exists()
+
+
+def test_a_judge_that_reads_other_tokens_is_refused(tmp_path, judged, source):
+  other = tmp_path / "judge"
+  shutil.copytree(judged / "reward_model", other)
+  with (other / "tokenizer.model").open("ab") as file:
+    file.write(b"\n")
+  with pytest.raises(errors.UserError, match="reads other tokens"):
+    experiment.train(
+      learning(source, other, judged / "sft"), str(tmp_path / "run")
+    )
+
+
+def test_a_judge_of_evaluation_that_needs_settings_is_refused():
+  config = quickstart.get_config("tiny")
+  config.evaluation.judge = "regex"
+  with pytest.raises(errors.UserError) as caught:
+    reading.read(config)
+  assert "a name alone, and 'regex' needs more" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  ("judge", "message"),
+  [
+    ({}, "give another run's as config.sampling.judge.path"),
+    ({"path": 3}, "config.sampling.judge.path must be of type str, got 3"),
+    ({"folder": "a"}, "no setting of judge 'reward_model' 'folder'"),
+  ],
+)
+def test_a_trained_judge_needs_a_run_that_trained_it(judge, message):
+  config = rloo.get_config("tiny")
+  config.sampling.judge = config_dict.ConfigDict(
+    {"name": "reward_model", **judge}
+  )
+  with pytest.raises(errors.UserError) as caught:
+    reading.read(config)
+  assert message in str(caught.value)
