@@ -22,9 +22,15 @@ from alignment_jax import errors
 
 CONFIG, MODEL, TOKENIZER = "config.json", "model.json", "tokenizer.model"
 
-# Sections that folders of earlier versions lack, with what those versions did.
+# Fields that folders of earlier versions lack, with what those versions did.
+_TRAINING = {"training": {"epochs": 1, "minibatches": 1}}
 _SINCE = {
-  "lora": {"rank": 0, "alpha": 16.0, "targets": ["*/attention/*/kernel"]}
+  **_TRAINING,
+  "lora": {"rank": 0, "alpha": 16.0, "targets": ["*/attention/*/kernel"]},
+  "refresh": {"name": "frozen"},
+  "reward_model": _TRAINING,
+  "sampling": None,
+  "sft": _TRAINING,
 }
 
 
@@ -59,7 +65,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
   Raises:
     UserError: it is missing or damaged.
   """
-  return {**_SINCE, **read_json(workdir / CONFIG)}
+  return _filled(read_json(workdir / CONFIG), _SINCE)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -126,6 +132,15 @@ def _compare(workdir, there, now):
       f"{workdir} was made with another config: {shown}{more}; use a new"
       " --workdir, or the config it was made with"
     )
+
+
+def _filled(value, since):
+  """`value` with the fields that it lacks."""
+  filled = {**since, **value}
+  for name, part in since.items():
+    if isinstance(part, Mapping) and isinstance(filled[name], Mapping):
+      filled[name] = _filled(filled[name], part)
+  return filled
 
 
 def _flat(value, prefix=""):

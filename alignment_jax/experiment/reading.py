@@ -12,6 +12,7 @@ from typing import Any
 import ml_collections
 
 from alignment_jax import algorithms, errors, judges, optimizers
+from alignment_jax.algorithms import adapted
 from alignment_jax.experiment import methods, settings
 
 
@@ -72,7 +73,10 @@ def _check(chosen):
       )
     algorithm = methods.make_algorithm(model, stage.algorithm, sampling)
     if not where:
-      methods.refreshed(algorithm, chosen.refresh)
+      algorithm = methods.refreshed(algorithm, chosen.refresh)
+      if chosen.lora.rank:
+        # An imported model may have other kernels: whether any can be adapted.
+        adapted.adapted(algorithm, model, rank=1, alpha=1.0, targets=("*",))
     path = f"{where}.training" if where else "training"
     _at_least(0 if where else 1, stage.training, path, "steps")
     _at_least(

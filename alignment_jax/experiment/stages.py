@@ -113,10 +113,10 @@ def run_stage(
   algorithm = methods.make_algorithm(setup.model, stage.algorithm, sampling)
   lora = dataclasses.asdict(setup.settings.lora)
   adapting = policy is not None and lora["rank"] > 0
-  if adapting:
-    algorithm = adapted.adapted(algorithm, setup.model, **lora)
   if stage is setup.settings.main:
     algorithm = methods.refreshed(algorithm, setup.settings.refresh)
+  if adapting:  # what refreshes sees full parameters too
+    algorithm = adapted.adapted(algorithm, setup.model, **lora)
   training = stage.training
   loader = setup.loader(_KINDS[algorithm.batch], "train", training.batch_size)
   schedule = optimizers.make_schedule(

@@ -6,7 +6,7 @@ import ml_collections
 import pytest
 
 from alignment_jax import errors
-from alignment_jax.experiment import reading
+from alignment_jax.experiment import folder, reading
 from configs import dpo, dro_t5, kto, quickstart, quickstart_t5, smollm2_ipo
 
 CONFIGS = {
@@ -105,6 +105,35 @@ def test_a_config_from_json_reads_as_the_one_it_was_written_from():
   assert reading.read(ml_collections.ConfigDict(written)) == reading.read(
     config
   )
+
+
+def test_a_refresh_that_sets_the_policy_anew_does_not_go_with_adapters():
+  config = adapting().unlock()
+  config.refresh = ml_collections.ConfigDict(
+    dict(name="elastic_reset", decay=0.9, period=5)
+  )
+  with pytest.raises(errors.UserError, match="adapters cannot follow"):
+    reading.read(config)
+  config.refresh = ml_collections.ConfigDict(
+    dict(name="reference_ema", decay=0.9)
+  )
+  assert reading.read(config).lora.rank == 2
+
+
+def test_the_folder_of_an_earlier_version_is_read_as_what_it_did(tmp_path):
+  config = quickstart.get_config("tiny")
+  old = config.to_dict()
+  for name in ("lora", "refresh", "sampling"):
+    del old[name]
+  for part in (old, old["sft"], old["reward_model"]):
+    del part["training"]["epochs"], part["training"]["minibatches"]
+  (tmp_path / "config.json").write_text(json.dumps(old))
+  read = folder.read_config(tmp_path)
+  assert reading.read(ml_collections.ConfigDict(read)) == reading.read(config)
+  folder.claim(tmp_path, config.to_dict())
+  config.lora.rank = 3
+  with pytest.raises(errors.UserError, match="lora.rank is 0 there and 3 now"):
+    folder.claim(tmp_path, config.to_dict())
 
 
 def test_a_missing_field_is_named():
