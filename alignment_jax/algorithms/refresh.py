@@ -76,8 +76,8 @@ def elastic_reset(
   guards.fraction(decay=decay)
   guards.positive(period=period)
 
-  def init(key, policy_params, **starts):
-    trainable, slow = algorithm.init(key, policy_params, **starts)
+  def init(key, policy_params, *starts):
+    trainable, slow = algorithm.init(key, policy_params, *starts)
     copies = (jax.tree.map(jnp.copy, trainable["policy"]) for _ in range(2))
     average, initial = copies
     return trainable, {"method": slow, "average": average, "initial": initial}
@@ -128,8 +128,8 @@ REFRESHERS: dict[str, Callable[..., Algorithm]] = {
 
 
 def _with_reference(algorithm, refresh, name):
-  def init(key, policy_params, **starts):
-    trainable, slow = algorithm.init(key, policy_params, **starts)
+  def init(key, policy_params, *starts):
+    trainable, slow = algorithm.init(key, policy_params, *starts)
     if not (isinstance(slow, dict) and "reference" in slow):
       raise errors.UserError(
         f"refresh '{name}' moves a method's reference, and this one has none;"

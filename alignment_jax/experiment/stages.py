@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import inspect
 import pathlib
 from typing import Any
 
@@ -113,6 +114,12 @@ def run_stage(
   algorithm = methods.make_algorithm(setup.model, stage.algorithm, sampling)
   lora = dataclasses.asdict(setup.settings.lora)
   adapting = policy is not None and lora["rank"] > 0
+  arguments = () if policy is None else (policy,)
+  if arguments and not adapting and "critic" in _parameters(algorithm.init):
+    # Detail 22 of Huang et al., 2024: the critic starts from the reward model.
+    reward_model = setup.workdir / "reward_model"
+    if (reward_model / FINAL).is_dir():
+      arguments += (load(reward_model, setup.model, setup.mesh)["reward"],)
   if stage is setup.settings.main:
     algorithm = methods.refreshed(algorithm, setup.settings.refresh)
   if adapting:  # what refreshes sees full parameters too
@@ -139,10 +146,10 @@ def run_stage(
       f"cannot write to {path}: {error.strerror}"
     ) from error
 
-  def make_state(start=None):
+  def make_state(start=None, *critic):
     if start is None:
       start = setup.model.init(policy_key)
-    return state.make_state(algorithm, optimizer, init_key, start)
+    return state.make_state(algorithm, optimizer, init_key, start, *critic)
 
   final = loop.train(
     step.make_update(
@@ -168,7 +175,7 @@ def run_stage(
       step * training.epochs * training.minibatches
     ),
     meta={"seed": setup.settings.seed, "batch_size": training.batch_size},
-    arguments=() if policy is None else (policy,),
+    arguments=arguments,
   )
   folder.write_json(
     path / folder.MODEL,
@@ -188,6 +195,10 @@ def run_stage(
     trained = _merged(setup, final, lora)
   checkpoint.save_tree(path / FINAL, trained)
   return path
+
+
+def _parameters(function):
+  return inspect.signature(function).parameters
 
 
 def _feed(setup, algorithm, batches, key, steps):

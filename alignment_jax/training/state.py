@@ -32,9 +32,18 @@ def make_state(
   optimizer: optax.GradientTransformation,
   key: Key[Array, ""],
   policy_params: PyTree,
+  *starts: PyTree,
 ) -> TrainState:
-  """The state before the first step."""
-  trainable, slow = algorithm.init(key, policy_params)
+  """The state before the first step.
+
+  Args:
+    algorithm: the method.
+    optimizer: acts on what it trains.
+    key: of what is new, such as a head.
+    policy_params: where the policy starts; given away.
+    *starts: further parameters that the method's `init` takes, in its order.
+  """
+  trainable, slow = algorithm.init(key, policy_params, *starts)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     trainable=trainable,
