@@ -40,7 +40,6 @@ def get_config(size: str = "") -> config_dict.ConfigDict:
       warmup=5,
     )
   )
-  config.lora.alpha = 32.0
   config.training.log_every = 2
   config.training.checkpoint_every = 1000
   config.evaluation.prompts = 256
