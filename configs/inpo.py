@@ -1,0 +1,27 @@
+"""Iterative Nash policy optimisation (Zhang et al., 2024).
+
+arXiv:2407.00617. Mirror descent by regression on the best and the worst of
+eight answers of the policy before each iteration. `eta` and `tau` have the
+paper's proportion; both are larger, since the answers are short.
+
+    python experiments/train.py --config=configs/inpo.py \
+        --workdir=runs/inpo
+
+Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
+with a toy model and learns nothing.
+"""
+
+from ml_collections import config_dict
+
+from configs import rloo
+
+
+def get_config(size: str = ""):
+  """The quickstart's SFT, then INPO."""
+  return rloo.online(
+    size,
+    config_dict.create(
+      name="inpo", eta=0.3, tau=0.1, choice="best_and_worst", refresh_every=50
+    ),
+    samples=8,
+  )

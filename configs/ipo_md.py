@@ -1,0 +1,22 @@
+"""IPO-MD (Calandriello et al., 2024, arXiv:2403.08635).
+
+As `online_ipo.py`, on answers of a mixture of the policy and its start. `beta`
+is the paper's.
+
+    python experiments/train.py --config=configs/ipo_md.py \
+        --workdir=runs/ipo_md
+
+Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
+with a toy model and learns nothing.
+"""
+
+from ml_collections import config_dict
+
+from configs import rloo
+
+
+def get_config(size: str = ""):
+  """The quickstart's SFT, then IPO-MD."""
+  return rloo.online(
+    size, config_dict.create(name="ipo_md", tau=0.1, beta=0.125), samples=2
+  )

@@ -1,0 +1,23 @@
+"""Nash-MD on preferences (Munos et al., 2023, arXiv:2312.00886).
+
+The quickstart's SFT policy answers prompts against a mixture of itself and its
+start; of two answers, the one that VADER's rules like better tends to win.
+`tau` and `beta` are the paper's.
+
+    python experiments/train.py --config=configs/nash_md.py \
+        --workdir=runs/nash_md
+
+Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
+with a toy model and learns nothing.
+"""
+
+from ml_collections import config_dict
+
+from configs import rloo
+
+
+def get_config(size: str = ""):
+  """The quickstart's SFT, then Nash-MD."""
+  return rloo.online(
+    size, config_dict.create(name="nash_md", tau=0.008, beta=0.125), samples=1
+  )

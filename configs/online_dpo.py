@@ -1,0 +1,24 @@
+"""Online DPO (Guo et al., 2024, arXiv:2402.04792).
+
+DPO on the better and the worse of two of the policy's own answers, by VADER's
+rules. With `--config.sampling.samples=4` the best and the worst of four.
+
+    python experiments/train.py --config=configs/online_dpo.py \
+        --workdir=runs/online_dpo
+
+Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
+with a toy model and learns nothing.
+"""
+
+from ml_collections import config_dict
+
+from configs import rloo
+
+
+def get_config(size: str = ""):
+  """The quickstart's SFT, then online DPO."""
+  return rloo.online(
+    size,
+    config_dict.create(name="online_dpo", beta=0.1, wants="reward"),
+    samples=2,
+  )
