@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from alignment_jax import errors
 from alignment_jax.models import base, heads
-from alignment_jax.ops import masking
+from alignment_jax.ops import masking, prompts
 from alignment_jax.types import Tokens
 
 POOLINGS = ("last", "mean")
@@ -29,8 +29,14 @@ def logprob(
   logits: Float[Array, "B T V"], ids: Int[Array, "B T"]
 ) -> Float[Array, "B T"]:
   """log softmax(logits)[id], in nats."""
-  chosen = jnp.take_along_axis(logits, ids[..., None], axis=-1)[..., 0]
-  return chosen - jax.nn.logsumexp(logits, axis=-1)
+  return logit(logits, ids) - jax.nn.logsumexp(logits, axis=-1)
+
+
+def logit(
+  logits: Float[Array, "B T V"], ids: Int[Array, "B T"]
+) -> Float[Array, "B T"]:
+  """The logit of the id."""
+  return jnp.take_along_axis(logits, ids[..., None], axis=-1)[..., 0]
 
 
 def entropy(
@@ -260,35 +266,19 @@ def comparison(
 ) -> Tokens:
   """One left-padded prompt that holds both answers, [B, sum of all lengths].
 
-  Real tokens stand without gaps, so padding on either side of any part changes
-  nothing. An end of sequence stays in its answer: it tells a finished answer
-  from one that was cut.
-
   Args:
     prompt: [B, T] prompts.
     first: [B, T] answers to them.
     second: [B, T] other answers, of any length T.
     template: ids around the answers.
   """
-
-  def constant(ids):
-    ids = jnp.asarray(ids, jnp.int32).reshape(1, -1)
-    ids = jnp.broadcast_to(ids, (len(prompt.ids), ids.shape[1]))
-    return Tokens(ids=ids, mask=jnp.ones(ids.shape, bool))
-
-  whole = jax.tree.map(
-    lambda *arrays: jnp.concatenate(arrays, axis=1),
+  return prompts.joined(
     prompt,
-    constant(template.before_first),
+    template.before_first,
     first,
-    constant(template.before_second),
+    template.before_second,
     second,
-    constant(template.after),
-  )
-  # Stable: what is padded goes to the left, the rest keeps its order.
-  order = jnp.argsort(whole.mask, axis=1, stable=True)
-  return jax.tree.map(
-    lambda array: jnp.take_along_axis(array, order, axis=1), whole
+    template.after,
   )
 
 

@@ -176,7 +176,8 @@ def with_demonstration(rollout: Rollout) -> Tokens:
   Both are padded to the longer of the two, [B, K + 1, T].
   """
   longest = max(
-    tokens.ids.shape[-1] for tokens in (rollout.responses, rollout.demonstration)
+    tokens.ids.shape[-1]
+    for tokens in (rollout.responses, rollout.demonstration)
   )
 
   def join(sampled, written):

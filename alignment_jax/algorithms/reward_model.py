@@ -1,9 +1,11 @@
 """A reward model from comparisons."""
 
+import jax
 import jax.numpy as jnp
 
 from alignment_jax import errors, losses, scoring
 from alignment_jax.algorithms import base, pairs
+from alignment_jax.algorithms.preference_model import calibration_error
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import masking
@@ -55,6 +57,9 @@ def reward_model(model: Model, *, pooling: str = "last") -> base.Algorithm:
       "rewards/margins": masking.weighted(chosen - rejected, weight),
       "rewards/accuracies": masking.weighted(
         (chosen > rejected).astype(jnp.float32), weight
+      ),
+      "rewards/calibration_error": calibration_error(
+        jax.nn.sigmoid(chosen - rejected), batch.probability, weight
       ),
       "empty_responses": empty,
     }

@@ -15,8 +15,11 @@ SETTINGS = {
   "dro": {"tau": 1.0},
   "ipo": {"tau": 0.1},
   "kto": {"beta": 0.1},
+  "preference_model": {"template": ((3,), (4,), (5,))},
   "reward_model": {},
   "sft": {},
+  "soft_q": {"lam": 0.1, "eos_id": 1},
+  "srpo": {"beta": 0.1, "alpha": 0.8, "template": ((3,), (4,))},
 }
 ROWS = 8
 

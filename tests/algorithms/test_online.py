@@ -16,10 +16,12 @@ from alignment_jax.parallel import make_mesh
 from alignment_jax.training import feeds, state, step
 
 ONLINE = {
+  "best_of_n": {},
   "best_response": {"tau": 0.1},
   "copg": {"beta": 0.05},
   "dapo": {"clip_low": 0.2, "clip_high": 0.28},
   "dr_grpo": {"clip": 0.2},
+  "gail": {"beta": 0.05, "imitation": 0.1},
   "grpo": {"clip": 0.2, "beta": 0.04},
   "gspo": {"clip_low": 3e-4, "clip_high": 4e-4},
   "inpo": {
@@ -29,15 +31,19 @@ ONLINE = {
     "refresh_every": 2,
   },
   "ipo_md": {"tau": 0.1, "beta": 0.25},
+  "jbond": {"beta": 0.5, "gamma": 0.1, "eta": 0.02},
   "nash_ema": {"tau": 0.1, "decay": 0.9},
   "nash_md": {"tau": 0.1, "beta": 0.25},
   "online_dpo": {"beta": 0.1},
   "online_ipo": {"tau": 0.1},
   "ppo": {"beta": 0.05},
+  "rcfd": {},
   "reinforce": {"beta": 0.05},
   "rloo": {"beta": 0.05},
   "self_play": {"tau": 0.1},
+  "soft_q_online": {"lam": 0.1, "mix": 0.1},
   "sppo": {"eta": 10.0, "refresh_every": 2},
+  "warp": {"beta": 0.1, "mu": 0.01, "eta": 0.3, "phase": 2},
   "xpo": {"beta": 0.1, "alpha": 1e-3},
 }
 ROWS, TARGET = 8, 5
@@ -66,7 +72,11 @@ def judge_for(wants):
     counts = rewards(rollout)
     return 1 / (1 + np.exp(counts[:, None, :] - counts[:, :, None]))
 
-  return {"reward": rewards, "preference": preferences, "nothing": None}[wants]
+  def never(rollout):
+    raise AssertionError("a method that wants nothing was judged")
+
+  known = {"reward": rewards, "preference": preferences, "nothing": never}
+  return known[wants]
 
 
 def method(name, **changes):

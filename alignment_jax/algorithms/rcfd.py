@@ -1,0 +1,128 @@
+"""Reward calibration from demonstrations (arXiv:2404.19409)."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from alignment_jax import losses
+from alignment_jax.algorithms import base, kl_control, online
+from alignment_jax.models.base import Model
+from alignment_jax.ops import guards, returns
+from alignment_jax.types import Demonstration
+
+# Of the two histograms of rewards that are compared.
+BINS = 10
+
+
+def rcfd(
+  model: Model,
+  *,
+  sampling: online.Sampling,
+  beta: float = 0.0,
+  clip: float = 0.3,
+) -> base.Algorithm:
+  """Earn what a demonstration for the same prompt earns, and not more.
+
+  Rita et al., 2024. With r the judge's reward of a response, and r_d of the
+  demonstration, what is maximised is
+
+      (c - mean) / deviation - beta log-ratio,    c = -(r - r_d)^2
+
+  with mean and deviation of c over the batch. The paper needs no KL: beta is 0.
+  Its PPO has a value network; here the other responses to the prompt are the
+  baseline, and the ratio of whole responses is what is clipped. One judge gives
+  one reward, so the paper's sum of several calibrated ones, which is
+  `losses.rcfd_composite_reward`, is not offered here.
+
+  Args:
+    model: the network.
+    sampling: at least two samples. The penalty for a missing end comes off the
+      calibrated reward, before it is standardised: taken off r it could bring
+      r nearer to r_d.
+    beta: strength of the KL regularisation, >= 0, deviations of the calibrated
+      reward per nat.
+    clip: the ratio may move by this much before its gradient stops, in (0, 1).
+  """
+  sampling.at_least(2, "rcfd")
+  guards.non_negative(beta=beta)
+  guards.between(0.0, 1.0, clip=clip)
+
+  def prepare(trainable, slow, rollout, scores):
+    del trainable
+    rewards, written = scores[:, :-1], scores[:, -1:]
+    goals = jnp.broadcast_to(written, rewards.shape)
+    calibrated = online.penalised(
+      losses.rcfd_reward(rewards, goals), rollout.ended, sampling
+    )
+    everywhere = jnp.ones(calibrated.shape, bool)
+    experience = online.Experience(
+      rollout=rollout,
+      scores=rewards,
+      reference=online.token_logprobs(
+        model, slow["reference"], rollout.prompt, rollout.responses, sampling
+      ),
+      extra={},
+    )
+    standard = returns.whiten(calibrated, everywhere)
+    regularised = standard - beta * kl_control.sampled(experience)
+    distance = alignment(written[:, 0], rewards.reshape(-1))
+    return experience.replace(
+      extra={
+        "advantages": losses.rloo_advantages(regularised),
+        "squared_errors": jnp.square(rewards - goals),
+        "demonstration": written[:, 0],
+        "alignment": jnp.full(written.shape[:1], distance),
+      }
+    )
+
+  def loss(trainable, slow, batch, key):
+    del slow, key
+    rollout = batch.rollout
+    tokens = online.token_logprobs(
+      model, trainable["policy"], rollout.prompt, rollout.responses, sampling
+    )
+    total = online.mean(
+      losses.proximal_rloo_loss(
+        online.sequence(tokens, rollout),
+        online.sequence(rollout.logprobs, rollout),
+        batch.extra["advantages"],
+        clip=clip,
+      )
+    )
+    return total, {
+      "loss": total,
+      "rewards/demonstration": online.mean(batch.extra["demonstration"]),
+      "calibration/squared_error": online.mean(batch.extra["squared_errors"]),
+      "calibration/alignment": online.mean(batch.extra["alignment"]),
+      **online.report(batch, tokens),
+    }
+
+  return base.Algorithm(
+    online.with_reference,
+    base.Collect(online.sample_policy(model, sampling), "reward", prepare),
+    loss,
+    base.frozen,
+    Demonstration,
+  )
+
+
+def alignment(
+  demonstrations: Float[Array, "M"], responses: Float[Array, "N"]
+) -> Float[Array, ""]:
+  """KL of the rewards of demonstrations from those of responses, in nats.
+
+  Of two histograms over the range of both, one count added to every bin; so it
+  is small, and never 0 but by chance, where both are few.
+  """
+  both = jnp.concatenate([demonstrations, responses])
+  low, high = jnp.min(both), jnp.max(both)
+  width = jnp.where(high > low, (high - low) / BINS, 1.0)
+
+  def log_shares(values):
+    bins = jnp.clip(jnp.floor((values - low) / width), 0, BINS - 1)
+    places = jax.nn.one_hot(bins.astype(jnp.int32), BINS)
+    counts = 1.0 + jnp.sum(places, axis=0)
+    return jnp.log(counts / jnp.sum(counts))
+
+  wanted, got = log_shares(demonstrations), log_shares(responses)
+  return jnp.sum(jnp.exp(wanted) * (wanted - got))

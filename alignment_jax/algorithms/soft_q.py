@@ -1,0 +1,79 @@
+"""Offline inverse soft-Q learning (arXiv:2409.01369)."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from alignment_jax import losses, scoring
+from alignment_jax.algorithms import base
+from alignment_jax.models.base import Model, Params
+from alignment_jax.ops import guards, masking
+from alignment_jax.types import Demonstration, Tokens
+
+
+def soft_q(
+  model: Model, *, lam: float, eos_id: int, gamma: float = 1.0
+) -> base.Algorithm:
+  """Imitation with a temporal-difference term: logits are soft Q values.
+
+  Wulfmeier et al., 2024, eq. 14. The likelihood of demonstrations, as in `sft`,
+  and small rewards along them, which make demonstrated responses more equally
+  likely. A response is terminal if it holds an end of sequence; what follows
+  one that was cut is not known. The mean is over real response tokens. Dropout
+  is on if the model has any.
+
+  Args:
+    model: the network.
+    lam: weight of the second term, >= 0; 0 is `sft`.
+    eos_id: ends a response.
+    gamma: discount, in [0, 1].
+  """
+  guards.non_negative(lam=lam)
+  guards.fraction(gamma=gamma)
+
+  def init(key, policy_params):
+    del key
+    return {"policy": policy_params}, ()
+
+  def loss(trainable, slow, batch, key):
+    del slow
+    responses = jax.tree.map(lambda a: a[:, None], batch.response)
+    chosen_q, values = q_and_values(
+      model, trainable["policy"], batch.prompt, responses, key=key
+    )
+    arrays = (chosen_q, values, responses.mask, terminal(responses, eos_id))
+    real = responses.mask.astype(jnp.float32)
+    rewards = losses.soft_q_rewards(*arrays, gamma=gamma)
+    total = masking.weighted(
+      losses.soft_q_loss(*arrays, lam=lam, gamma=gamma), real
+    )
+    return total, {
+      "loss": total,
+      "loss/likelihood": masking.weighted(values - chosen_q, real),
+      "rewards/token": masking.weighted(rewards, real),
+      "rewards/squared": masking.weighted(jnp.square(rewards), real),
+      "responses/ended": masking.weighted(
+        arrays[3].astype(jnp.float32),
+        jnp.any(responses.mask, axis=-1).astype(jnp.float32),
+      ),
+    }
+
+  return base.Algorithm(init, None, loss, base.frozen, Demonstration)
+
+
+def q_and_values(
+  model: Model, params: Params, prompt: Tokens, responses: Tokens, **options
+) -> tuple[Float[Array, "B K T"], Float[Array, "B K T"]]:
+  """Logit of each token, and the logsumexp of the logits beside it.
+
+  Args and options are those of `scoring.token_statistics`.
+  """
+  chosen_q, logprobs = scoring.token_statistics(
+    model, params, prompt, responses, scoring.logit, scoring.logprob, **options
+  )
+  return chosen_q, chosen_q - logprobs
+
+
+def terminal(responses: Tokens, eos_id: int) -> Bool[Array, "B K"]:
+  """Whether a response holds an end of sequence."""
+  return jnp.any(responses.mask & (responses.ids == eos_id), axis=-1)

@@ -1,0 +1,197 @@
+"""Self-improving robust preference optimisation (arXiv:2406.01660)."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from alignment_jax import losses, scoring
+from alignment_jax import sampling as engine
+from alignment_jax.algorithms import base, pairs
+from alignment_jax.models.base import Model, Params
+from alignment_jax.ops import guards, masking, prompts
+from alignment_jax.types import PreferencePair, Tokens
+
+
+def srpo(
+  model: Model,
+  *,
+  beta: float,
+  alpha: float,
+  template: Sequence[Sequence[int]],
+) -> base.Algorithm:
+  """One network that answers, and that improves an answer it is shown.
+
+  Choi et al., 2024. The generator reads the prompt, the reviser the prompt and
+  an answer; `self_revise` samples with both. Six log-probabilities of policy
+  and reference, summed over tokens: each answer by itself, and after each of
+  the two is shown. The reference is the policy at the start, under the same
+  prompts. Where raters disagree, the loss is its expectation over the label. A
+  pair with an empty answer has weight 0 and is counted. Dropout is off.
+
+  Args:
+    model: the network.
+    beta: strength of the KL regularisation, > 0, per nat; 0.01 in published
+      code.
+    alpha: weight of the reviser, in [0, 1]; 0.8 in published code.
+    template: token ids before and after the answer that is shown.
+
+  Raises:
+    ValueError: a coefficient is out of range, or the template has other than
+      two parts.
+  """
+  guards.positive(beta=beta)
+  guards.fraction(alpha=alpha)
+  _check_template(template)
+
+  def init(key, policy_params):
+    del key
+    # A copy: the train state is donated, and no buffer can be donated twice.
+    reference = jax.tree.map(jnp.copy, policy_params)
+    return {"policy": policy_params}, {"reference": reference}
+
+  def scores(params, batch):
+    """Couples that swap with chosen (w) and rejected (l).
+
+    Of w and l; of w given l and l given w; of w given w and l given l.
+    """
+    answers = pairs.stack(batch)
+
+    def score(prompt, responses):
+      logprobs = scoring.token_logprobs(model, params, prompt, responses)
+      return masking.masked_sum(logprobs, responses.mask)
+
+    plain = score(batch.prompt, answers)
+    # What is shown as rows; those of one pair stay on one device.
+    shown = jax.tree.map(lambda a: a.reshape(-1, a.shape[-1]), answers)
+    twice = jax.tree.map(
+      lambda a: jnp.repeat(a, 2, axis=0), (batch.prompt, answers)
+    )
+    prompt = revision_prompt(twice[0], shown, template)
+    # [B, shown, revised]
+    revised = score(prompt, twice[1]).reshape(-1, 2, 2)
+    return (
+      (plain[:, 0], plain[:, 1]),
+      (revised[:, 1, 0], revised[:, 0, 1]),
+      (revised[:, 0, 0], revised[:, 1, 1]),
+    )
+
+  def pair_loss(*arrays):
+    def ordered(won, lost, won_lost, lost_won, won_won, lost_lost):
+      return won, lost, won_lost, won_won, lost_lost, lost_won
+
+    return losses.srpo_loss(
+      *ordered(*arrays[:6]), *ordered(*arrays[6:]), beta=beta, alpha=alpha
+    )
+
+  def loss(trainable, slow, batch, key):
+    del key
+    policy = scores(trainable["policy"], batch)
+    reference = jax.lax.stop_gradient(scores(slow["reference"], batch))
+    weight, empty = pairs.weights(batch)
+    total = masking.weighted(
+      pairs.expected_over_label(
+        pair_loss, batch.probability, *policy, *reference
+      ),
+      weight,
+    )
+
+    def mean(values):
+      return masking.weighted(values, weight)
+
+    # beta times the log-ratio of each of the six, in the order of `scores`.
+    plain, crossed, same = (
+      tuple(beta * (new - old) for new, old in zip(*both, strict=True))
+      for both in zip(policy, reference, strict=True)
+    )
+    after_rejected, after_chosen = crossed[0] - same[1], same[0] - crossed[1]
+    return total, {
+      "loss": total,
+      "generator/margins": mean(plain[0] - plain[1]),
+      "reviser/margins_after_chosen": mean(after_chosen),
+      "reviser/margins_after_rejected": mean(after_rejected),
+      "reviser/accuracies": mean(
+        0.5 * (after_chosen > 0).astype(jnp.float32)
+        + 0.5 * (after_rejected > 0).astype(jnp.float32)
+      ),
+      "joint/margins": mean(crossed[0] - crossed[1] + plain[0] - plain[1]),
+      "logps/chosen": mean(policy[0][0]),
+      "logps/rejected": mean(policy[0][1]),
+      "empty_responses": empty,
+    }
+
+  return base.Algorithm(init, None, loss, base.frozen, PreferencePair)
+
+
+def revision_prompt(
+  prompt: Tokens, shown: Tokens, template: Sequence[Sequence[int]]
+) -> Tokens:
+  """The prompt and the answer that is to be improved, as one prompt.
+
+  Args:
+    prompt: [B, T] prompts.
+    shown: [B, T] answers to them.
+    template: token ids before and after the answer.
+
+  Raises:
+    ValueError: the template has other than two parts.
+  """
+  _check_template(template)
+  before, after = map(tuple, template)
+  return prompts.joined(prompt, before, shown, after)
+
+
+def self_revise(
+  model: Model,
+  params: Params,
+  prompt: Tokens,
+  key,
+  *,
+  template: Sequence[Sequence[int]],
+  revisions: int,
+  **settings,
+) -> Tokens:
+  """An answer to each prompt, improved so many times.
+
+  y_0 ~ policy(. | x), then y_{k + 1} ~ policy(. | x, y_k); the paper goes to 5.
+
+  Args:
+    model: the network.
+    params: of the policy.
+    prompt: [B, T] prompts.
+    key: of the sampling; y_k uses `fold_in(key, k)`.
+    template: as in training.
+    revisions: N, >= 0.
+    **settings: of `sampling.generate`, such as `eos_id` and `max_tokens`.
+
+  Returns:
+    y_0 to y_N, [B, N + 1, T].
+  """
+  guards.non_negative(revisions=revisions)
+
+  def answer(prompt, number):
+    responses = engine.generate(
+      model, params, prompt, jax.random.fold_in(key, number), **settings
+    ).responses
+    return jax.tree.map(lambda a: a[:, 0], responses)
+
+  def revise(shown, number):
+    revised = answer(revision_prompt(prompt, shown, template), number)
+    return revised, revised
+
+  first = answer(prompt, 0)
+  # One program for all revisions.
+  _, later = jax.lax.scan(revise, first, jnp.arange(1, revisions + 1))
+  return jax.tree.map(
+    lambda a, b: jnp.concatenate([a[:, None], jnp.moveaxis(b, 0, 1)], axis=1),
+    first,
+    later,
+  )
+
+
+def _check_template(template):
+  if len(template) != 2:
+    raise ValueError(
+      "template must have two parts (before and after the answer that is"
+      f" shown), got {len(template)}"
+    )
