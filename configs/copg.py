@@ -1,0 +1,25 @@
+"""CoPG (Flet-Berliac et al., 2024, arXiv:2406.19185).
+
+Contrasts two answers by their rewards, which are VADER's; it needs no ratio to
+the policy that sampled, so `--config.sampling.staleness=4` or
+`--config.training.epochs=2` keep its optimum.
+
+    python experiments/train.py --config=configs/copg.py \
+        --workdir=runs/copg
+
+Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
+with a toy model and learns nothing.
+"""
+
+from ml_collections import config_dict
+
+from configs import rloo
+
+
+def get_config(size: str = ""):
+  """The quickstart's SFT, then CoPG."""
+  return rloo.online(
+    size,
+    config_dict.create(name="copg", beta=0.06),
+    samples=2,
+  )

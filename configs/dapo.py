@@ -1,0 +1,31 @@
+"""DAPO (Yu et al., 2025, arXiv:2503.14476).
+
+GRPO with a clip that lets ratios rise further than fall, one mean over all
+tokens, groups of equal rewards left out, and answers near the length limit made
+worse. VADER's rules reward the answers.
+
+    python experiments/train.py --config=configs/dapo.py \
+        --workdir=runs/dapo
+
+Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
+with a toy model and learns nothing.
+"""
+
+from ml_collections import config_dict
+
+from configs import rloo
+
+
+def get_config(size: str = ""):
+  """The quickstart's SFT, then DAPO."""
+  return rloo.online(
+    size,
+    config_dict.create(
+      name="dapo",
+      clip_low=0.2,
+      clip_high=0.28,
+      overlong="soft",
+      overlong_cache=4,
+    ),
+    samples=8,
+  )

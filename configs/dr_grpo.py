@@ -1,0 +1,24 @@
+"""Dr. GRPO: GRPO without its biases (Liu et al., 2025, arXiv:2503.20783).
+
+Rewards by VADER's rules are centred within the answers to a prompt but not
+scaled, and token losses are divided by one constant length.
+
+    python experiments/train.py --config=configs/dr_grpo.py \
+        --workdir=runs/dr_grpo
+
+Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
+with a toy model and learns nothing.
+"""
+
+from ml_collections import config_dict
+
+from configs import rloo
+
+
+def get_config(size: str = ""):
+  """The quickstart's SFT, then Dr. GRPO."""
+  return rloo.online(
+    size,
+    config_dict.create(name="dr_grpo", clip=0.2, beta=0.0),
+    samples=8,
+  )

@@ -1,0 +1,24 @@
+"""GRPO on groups of eight answers (Shao et al., 2024, arXiv:2402.03300).
+
+Rewards by VADER's rules are centred and scaled within the answers to a prompt;
+beta is that of the paper.
+
+    python experiments/train.py --config=configs/grpo.py \
+        --workdir=runs/grpo
+
+Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
+with a toy model and learns nothing.
+"""
+
+from ml_collections import config_dict
+
+from configs import rloo
+
+
+def get_config(size: str = ""):
+  """The quickstart's SFT, then GRPO."""
+  return rloo.online(
+    size,
+    config_dict.create(name="grpo", clip=0.2, beta=0.04, aggregation="grpo"),
+    samples=8,
+  )
