@@ -121,6 +121,26 @@ class World:
     rows = jax.tree.map(lambda a: a[:, None], (rollout, scores))
     return jax.jit(jax.grad(total))(trainable, trainable, slow, rows)
 
+  def gradient_of_prepared(
+    self, algorithm, trainable, slow, rollout, scores, probabilities
+  ):
+    """`expected_gradient` with all rows prepared as one batch.
+
+    For what is taken over a batch, such as a mean: it is over the rows as they
+    are, whatever their probabilities, and held constant.
+    """
+    batch = algorithm.collect.prepare(trainable, slow, rollout, scores)
+    rows = jax.tree.map(lambda a: a[:, None], batch)
+
+    def total(trainable):
+      def of_row(row):
+        mean, _ = algorithm.loss(trainable, slow, row, jax.random.key(0))
+        return mean.value()
+
+      return jnp.sum(probabilities * jax.vmap(of_row)(rows))
+
+    return jax.jit(jax.grad(total))(trainable)
+
   def exact_gradient(self, rewards, beta, temperature=1.0, kl="reverse"):
     """Of KL-regularised rewards [13] to be minimised, at the policy.
 
