@@ -40,7 +40,7 @@ _CONFIGS = {
   **{view: (view, "") for view in _COLUMNS},
   **{
     f"{view}_{raters}": (view, raters)
-    for view in _COLUMNS
+    for view in ("feedback", "preferences")
     for raters in human_ratings.RATERS
   },
 }
@@ -55,7 +55,7 @@ def open_view(
     view: demonstrations, feedback or preferences.
     split: train, validation or test.
     raters: one of `human_ratings.RATERS` for the ratings of that half alone;
-      empty for all.
+      empty for all. Demonstrations are the same for all.
     data_dir: where the source distribution and `tfds/` lie.
 
   Raises:
@@ -63,7 +63,7 @@ def open_view(
       something has to be built, or tensorflow-datasets is not installed.
   """
   root = pathlib.Path(data_dir)
-  view = f"{view}_{raters}" if raters else view
+  view = f"{view}_{raters}" if raters and view != "demonstrations" else view
   try:
     if not _builder(root, view).is_prepared():
       root.mkdir(parents=True, exist_ok=True)
