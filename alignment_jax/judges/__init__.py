@@ -15,6 +15,7 @@ from alignment_jax import errors
 from alignment_jax.judges import (
   answers,
   base,
+  lab,
   length,
   preferences,
   regex,
@@ -27,6 +28,8 @@ JUDGES = {
   "exact_match": answers.exact_match_judge,
   "format": regex.format_judge,
   "full_regex": regex.full_regex_judge,
+  "lab_gold": lab.lab_gold_judge,
+  "lab_proxy": lab.lab_proxy_judge,
   "length": length.length_judge,
   "length_target": length.length_target_judge,
   "numeric_answer": answers.numeric_answer_judge,

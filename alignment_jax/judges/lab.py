@@ -1,0 +1,102 @@
+"""The worlds of `synthetic` as judges of texts made of a few known words.
+
+A method that learns online through a config is judged on texts; here these are
+words of a small list, so every response can be listed and the optimum is known.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from alignment_jax import errors
+from alignment_jax.judges import base, synthetic
+from alignment_jax.types import Tokens
+
+
+def lab_gold_judge(
+  *, words: Sequence[str], seed: int = 0, bigram_scale: float = 1.0
+) -> base.RewardJudge:
+  """The gold reward of `synthetic.gold_and_proxy`, by word.
+
+  Args:
+    words: the list; a text is words of it with spaces between.
+    seed: of the weights.
+    bigram_scale: of the weights of pairs; see `synthetic.random_reward`.
+
+  Raises:
+    UserError: no words, or one twice; when judging, a word that is not listed.
+  """
+  world = _world(words, seed, 0.0, 0.0, bigram_scale)
+  return _of_words(world.gold, words, "lab_gold")
+
+
+def lab_proxy_judge(
+  *,
+  words: Sequence[str],
+  noise: float,
+  length_bias: float = 0.0,
+  seed: int = 0,
+  bigram_scale: float = 1.0,
+) -> base.RewardJudge:
+  """The proxy of the same gold: an error that a policy can exploit, and a bonus
+  per word.
+
+  Args:
+    words: as for the gold.
+    noise: the error's weights over the gold's, >= 0.
+    length_bias: reward per word that only the proxy gives.
+    seed: as for the gold.
+    bigram_scale: as for the gold.
+
+  Raises:
+    UserError: as for the gold, or a number out of range.
+  """
+  world = _world(words, seed, noise, length_bias, bigram_scale)
+  return _of_words(world.proxy, words, "lab_proxy")
+
+
+def _world(words, seed, noise, length_bias, bigram_scale):
+  if not words or len(set(words)) != len(words):
+    raise errors.UserError(f"words must be a list without repeats, got {words}")
+  return synthetic.gold_and_proxy(
+    jax.random.key(seed),
+    vocabulary=len(words),
+    noise=noise,
+    length_bias=length_bias,
+    bigram_scale=bigram_scale,
+  )
+
+
+def _of_words(reward, words, name):
+  places = {word: place for place, word in enumerate(words)}
+
+  def tokens(texts, *, left):
+    rows = [[_place(places, word, name) for word in t.split()] for t in texts]
+    width = max(1, *map(len, rows))
+    ids = np.zeros((len(rows), width), np.int32)
+    mask = np.zeros((len(rows), width), bool)
+    for row, found in enumerate(rows):
+      at = slice(width - len(found), width) if left else slice(0, len(found))
+      ids[row, at], mask[row, at] = found, True
+    return Tokens(jnp.asarray(ids), jnp.asarray(mask))
+
+  def judge(
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    references: base.References = None,
+  ) -> base.Rewards:
+    base.require_one_each(references, prompts=prompts, responses=responses)
+    if len(prompts) == 0:
+      return np.zeros(0, np.float32)
+    answer = jax.tree.map(lambda a: a[:, None], tokens(responses, left=False))
+    return np.asarray(reward(tokens(prompts, left=True), answer))[:, 0]
+
+  return judge
+
+
+def _place(places, word, name):
+  if word not in places:
+    raise errors.unknown(f"word of the judge '{name}'", word, places)
+  return places[word]

@@ -1,0 +1,50 @@
+"""The lab's judges say of words what the synthetic worlds say of tokens."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alignment_jax import errors, judges
+from alignment_jax.judges import synthetic
+from alignment_jax.types import Tokens
+
+WORDS = ["a", "b", "c"]
+
+
+def test_the_words_earn_what_their_tokens_earn():
+  world = synthetic.gold_and_proxy(
+    jax.random.key(3), vocabulary=3, noise=0.5, length_bias=2.0
+  )
+  # "b" | "c a" and "a b" | "b"
+  prompt = Tokens(
+    jnp.array([[0, 1], [0, 1]]), jnp.array([[False, True], [True] * 2])
+  )
+  answer = Tokens(
+    jnp.array([[[2, 0]], [[1, 0]]]),
+    jnp.array([[[True, True]], [[True, False]]]),
+  )
+  for name, reward, more in (
+    ("lab_gold", world.gold, {}),
+    ("lab_proxy", world.proxy, {"noise": 0.5, "length_bias": 2.0}),
+  ):
+    judge = judges.build(name, words=WORDS, seed=3, **more)
+    np.testing.assert_allclose(
+      judge(["b", "a b"], ["c a", "b"]), reward(prompt, answer)[:, 0], rtol=1e-6
+    )
+
+
+def test_an_empty_answer_earns_nothing():
+  judge = judges.build("lab_gold", words=WORDS)
+  assert judge(["a"], [""]).tolist() == [0.0]
+
+
+def test_a_word_that_is_not_listed_is_named():
+  judge = judges.build("lab_gold", words=WORDS)
+  with pytest.raises(errors.UserError, match="'d'; available: a, b, c"):
+    judge(["a"], ["a d"])
+
+
+def test_words_that_come_twice_are_refused():
+  with pytest.raises(errors.UserError, match="without repeats"):
+    judges.build("lab_gold", words=["a", "a"])
