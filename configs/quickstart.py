@@ -40,6 +40,7 @@ def get_config(size: str = "") -> config_dict.ConfigDict:
       batch_size=32,
       warmup=20,
     ),
+    preference_model=None,
     **stage(
       dict(name="ipo", tau=0.058, aggregation="sum"),
       learning_rate=1e-3,

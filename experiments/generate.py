@@ -23,6 +23,9 @@ PROMPTS_FILE = flags.DEFINE_string(
 )
 OUTPUT = flags.DEFINE_string("output", None, "JSONL, written as answers come.")
 SAMPLES = flags.DEFINE_integer("samples", 1, "Answers to each prompt.")
+REVISIONS = flags.DEFINE_integer(
+  "revisions", 0, "Improve each answer so often (a policy trained by srpo)."
+)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Prompts at a time.")
 STREAM = flags.DEFINE_bool(
   "stream", None, "Show answers as they come; for one prompt unless said."
@@ -55,7 +58,12 @@ def main() -> None:
     raise errors.UserError("give --prompt or --prompts_file")
   stream = STREAM.value
   if stream is None:
-    stream = len(prompts) == 1 and SAMPLES.value == 1 and not OUTPUT.value
+    stream = (
+      len(prompts) == 1
+      and SAMPLES.value == 1
+      and not OUTPUT.value
+      and not REVISIONS.value
+    )
   results = experiment.generate(
     MODEL.value,
     prompts,
@@ -63,6 +71,7 @@ def main() -> None:
     max_tokens=MAX_TOKENS.value,
     batch_size=BATCH_SIZE.value,
     samples=SAMPLES.value,
+    revisions=REVISIONS.value,
     chat=CHAT.value,
     show=(lambda piece: print(piece, end="", flush=True)) if stream else None,
     temperature=TEMPERATURE.value,

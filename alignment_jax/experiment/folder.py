@@ -27,6 +27,7 @@ _TRAINING = {"training": {"epochs": 1, "minibatches": 1}}
 _SINCE = {
   **_TRAINING,
   "lora": {"rank": 0, "alpha": 16.0, "targets": ["*/attention/*/kernel"]},
+  "preference_model": None,
   "refresh": {"name": "frozen"},
   "reward_model": _TRAINING,
   "sampling": None,

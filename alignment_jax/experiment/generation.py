@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from alignment_jax import errors, models, parallel, sampling
+from alignment_jax.algorithms.srpo import self_revise
 from alignment_jax.data import formatting, rows
 from alignment_jax.evaluation import answers
 from alignment_jax.experiment import conversion, folder, stages
@@ -31,6 +32,8 @@ class Policy(NamedTuple):
     tokenizer: of its texts.
     prompt_length: tokens that it reads of a prompt.
     mesh: where it lies.
+    template: token ids around an answer that is shown to be improved; None of a
+      policy that was not trained to do so.
   """
 
   model: models.Model
@@ -38,6 +41,7 @@ class Policy(NamedTuple):
   tokenizer: Any
   prompt_length: int
   mesh: jax.sharding.Mesh
+  template: list[list[int]] | None = None
 
 
 def open_policy(path: str) -> Policy:
@@ -53,7 +57,13 @@ def open_policy(path: str) -> Policy:
   if (here / folder.MODEL).is_file():
     model, tokenizer, about = stages.open_stage(here)
     params = stages.load_policy(here, model, mesh)
-    return Policy(model, params, tokenizer, about["prompt_length"], mesh)
+    template = None
+    if about["algorithm"]["name"] == "srpo":
+      texts = about["algorithm"]["template"]
+      template = [tokenizer.encode(text) for text in texts]
+    return Policy(
+      model, params, tokenizer, about["prompt_length"], mesh, template
+    )
   tokenizer, load = conversion.open_hub(here)
   model, params = conversion.load_hub(here, tokenizer, load, mesh)
   return Policy(model, params, tokenizer, stages.PROMPT_LENGTH, mesh)
@@ -90,6 +100,7 @@ def generate(
   max_tokens: int,
   batch_size: int = 32,
   samples: int = 1,
+  revisions: int = 0,
   chat: bool = False,
   show: Callable[[str], None] | None = None,
   **sampler,
@@ -106,6 +117,8 @@ def generate(
     max_tokens: of an answer.
     batch_size: prompts at a time, rounded up to the devices.
     samples: answers per prompt.
+    revisions: how often an answer is shown to the policy and improved; the last
+      is given. For a policy that SRPO trained.
     chat: whether a text is what a user says, for the chat template.
     show: is given the text of an answer as it comes, in pieces of whole
       characters. Prompts are then answered one by one, and the answers are
@@ -116,8 +129,13 @@ def generate(
     UserError: the path holds no policy, a prompt is empty, there is no chat
       template, or a setting is out of range.
   """
-  _check(prompts, batch_size, samples, show)
+  _check(prompts, batch_size, samples, show, revisions)
   policy = open_policy(path)
+  if revisions and policy.template is None:
+    raise errors.UserError(
+      f"the policy in {path} was not trained to revise; give the folder of a"
+      " stage of srpo, or 0 revisions"
+    )
   texts = [_text(policy, prompt, chat, path) for prompt in prompts]
   tokens, cut = formatting.prompt_tokens(
     policy.tokenizer, texts, length=policy.prompt_length
@@ -138,7 +156,7 @@ def generate(
   if show is None:
     size = -(-min(batch_size, len(prompts)) // unit) * unit
     parts = answers.batches(tokens, size)
-    return _batched(policy, parts, seed, len(prompts), settings)
+    return _batched(policy, parts, seed, len(prompts), settings, revisions)
   # One by one; several devices all do the same.
   parts = (
     jax.tree.map(lambda array, row=row: array[[row] * unit], tokens)
@@ -162,8 +180,19 @@ def new_piece(text: str, shown: str, *, ended: bool) -> str:
   return whole[len(shown) :] if ended or whole.startswith(shown) else ""
 
 
-def _batched(policy, parts, seed, count, settings):
+def _batched(policy, parts, seed, count, settings, revisions):
   def run(params, prompt, key):
+    if revisions:
+      revised = self_revise(
+        policy.model,
+        params,
+        prompt,
+        key,
+        template=policy.template,
+        revisions=revisions,
+        **settings,
+      )
+      return jax.tree.map(lambda array: array[:, -1:], revised)
     return sampling.generate(
       policy.model, params, prompt, key, **settings
     ).responses
@@ -211,7 +240,7 @@ def _streamed(policy, parts, seed, show, settings):
     yield [text]
 
 
-def _check(prompts, batch_size, samples, show):
+def _check(prompts, batch_size, samples, show, revisions):
   if not prompts:
     raise errors.UserError("there is no prompt to answer")
   for number, prompt in enumerate(prompts, 1):
@@ -219,6 +248,13 @@ def _check(prompts, batch_size, samples, show):
       raise errors.UserError(f"prompt {number} is empty")
   if batch_size < 1:
     raise errors.UserError(f"batch_size must be >= 1, got {batch_size}")
+  if revisions < 0:
+    raise errors.UserError(f"revisions must be >= 0, got {revisions}")
+  if revisions and (samples != 1 or show):
+    raise errors.UserError(
+      "revisions go with 1 sample that is not shown as it comes, got"
+      f" {samples} {'shown ' if show else ''}samples"
+    )
   if show and samples != 1:
     raise errors.UserError(
       f"answers can be shown as they come with 1 sample, got {samples}"

@@ -12,7 +12,7 @@ import numpy as np
 from alignment_jax import data, judges, parallel
 from alignment_jax.algorithms import pairs
 from alignment_jax.evaluation import answers, drift, report, win_rate
-from alignment_jax.experiment import folder, referees, stages
+from alignment_jax.experiment import folder, referees, settings, stages
 from alignment_jax.training import metrics
 
 CLEAR = 1.0  # pairs whose mean ratings differ by this have a clear winner
@@ -64,7 +64,7 @@ def evaluate(
     return result
   folder.write_json(setup.workdir / "evaluation.json", result)
   curves = {}
-  for name in ("sft", "reward_model", final.name):
+  for name in ("sft", *settings.TRAINED_JUDGES, final.name):
     path = setup.workdir / name / "metrics.jsonl"
     if path.exists():
       curves[name] = metrics.read_metrics(path)
@@ -244,7 +244,7 @@ def _likelihood(setup, params, when, numbers):
 
 def _reward_model(setup, numbers):
   """The trained judge, if the run has one, after a look at its accuracy."""
-  path = referees.judge_folder(setup.settings) or setup.workdir / "reward_model"
+  path = referees.judge_folder(setup, "reward_model")
   if not (path / stages.FINAL).is_dir():
     return None
   score = referees.trained_reward(setup, setup.mesh, path)

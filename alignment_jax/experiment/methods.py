@@ -14,13 +14,17 @@ def make_algorithm(
   model: Model,
   section: Mapping[str, Any],
   sampling: online.Sampling | None = None,
+  tokenizer: Any = None,
 ) -> algorithms.Algorithm:
   """The named algorithm, from its section of the config.
 
   Args:
     model: the network.
-    section: `name` and the method's keywords.
+    section: `name` and the method's keywords; what a method takes as token ids
+      around answers, its `template`, is written as texts.
     sampling: for a method that samples.
+    tokenizer: of those texts and of the end of sequence; None for a method that
+      will not run, which gets any ids.
 
   Raises:
     UserError: no such name, or keywords that are missing, unknown or out of
@@ -38,6 +42,7 @@ def make_algorithm(
     )
   if online_method:
     section = {**section, "sampling": sampling}
+  section = _with_ids(factory, section, tokenizer)
   given = _keywords(factory, section, f"algorithm '{name}'")
   try:
     return factory(model, **given)
@@ -118,6 +123,30 @@ def sketch(section: Mapping[str, Any]) -> Model:
 def options(section: Mapping[str, Any]) -> dict[str, Any]:
   """What a section says beside the name of what it is about."""
   return {name: value for name, value in section.items() if name != "name"}
+
+
+def _with_ids(factory, section, tokenizer):
+  """`section` with token ids for its texts and for the end of sequence."""
+  parameters = inspect.signature(factory).parameters
+  where = f"config.algorithm of '{section['name']}'"
+  if "eos_id" in parameters:
+    if "eos_id" in section:
+      raise errors.UserError(
+        f"{where}: eos_id is the tokenizer's; leave it out"
+      )
+    end = 1 if tokenizer is None else tokenizer.eos_id
+    section = {**section, "eos_id": end}
+  if "template" in parameters and "template" in section:
+    texts = section["template"]
+    if not isinstance(texts, list | tuple) or not all(
+      isinstance(text, str) for text in texts
+    ):
+      raise errors.UserError(
+        f"{where}: template must be a tuple of texts, got {texts!r}"
+      )
+    encode = (lambda text: [1]) if tokenizer is None else tokenizer.encode
+    section = {**section, "template": tuple(tuple(encode(t)) for t in texts)}
+  return section
 
 
 def _keywords(factory: Callable, section: Mapping[str, Any], where: str):

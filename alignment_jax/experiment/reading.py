@@ -43,6 +43,7 @@ def read(config: ml_collections.ConfigDict) -> settings.Settings:
     lora=_section(settings.Lora, values["lora"], "lora"),
     sft=_stage(values["sft"], "sft"),
     reward_model=_stage(values["reward_model"], "reward_model"),
+    preference_model=_stage(values["preference_model"], "preference_model"),
     sampling=_sampling(values["sampling"]),
     refresh=_named(values["refresh"], "refresh"),
     main=_stage(main, ""),
@@ -73,6 +74,7 @@ def _check(chosen):
       )
     algorithm = methods.make_algorithm(model, stage.algorithm, sampling)
     if not where:
+      _check_wants(chosen, algorithm)
       algorithm = methods.refreshed(algorithm, chosen.refresh)
       if chosen.lora.rank:
         # An imported model may have other kernels: whether any can be adapted.
@@ -154,7 +156,7 @@ def _check_sampling(chosen):
     *("preference_scale", "staleness", "generator_devices"),
   )
   judge = sampling.judge["name"]
-  known = [*judges.JUDGES, *settings.TRAINED_JUDGES]
+  known = [*judges.JUDGES, *settings.TRAINED_JUDGES, settings.NO_JUDGE]
   if judge not in known:
     raise errors.unknown("judge", judge, known)
   if judge not in settings.TRAINED_JUDGES:
@@ -169,6 +171,31 @@ def _check_sampling(chosen):
       f"config.sampling.judge is the '{judge}' of this run, but the run trains"
       f" none: set config.{judge}.training.steps, give another run's as"
       " config.sampling.judge.path, or choose another judge"
+    )
+
+
+def _check_wants(chosen, algorithm):
+  """Refuses a judge that says other than what the main method wants."""
+  if algorithm.collect is None:
+    return
+  name, judge = chosen.main.algorithm["name"], chosen.sampling.judge["name"]
+  wants = algorithm.collect.wants
+  if wants == "nothing" and judge != settings.NO_JUDGE:
+    raise errors.UserError(
+      f"algorithm '{name}' needs no judge, but config.sampling.judge.name is"
+      f" '{judge}'; set it to '{settings.NO_JUDGE}'"
+    )
+  known = [*judges.JUDGES, *settings.TRAINED_JUDGES]
+  if wants != "nothing" and judge == settings.NO_JUDGE:
+    raise errors.UserError(
+      f"algorithm '{name}' needs a judge; config.sampling.judge.name must be"
+      f" one of: {', '.join(sorted(known))}"
+    )
+  if wants == "reward" and judge == "preference_model":
+    raise errors.UserError(
+      f"algorithm '{name}' wants rewards, and a preference_model compares two"
+      " answers; choose a judge of one, such as reward_model, or a method on"
+      " preferences, such as nash_md"
     )
 
 

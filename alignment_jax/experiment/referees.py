@@ -4,9 +4,11 @@ import pathlib
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from alignment_jax import errors, judges, parallel, scoring
+from alignment_jax.algorithms.preference_model import template_of
 from alignment_jax.evaluation import answers
 from alignment_jax.experiment import folder, methods, settings, stages
 from alignment_jax.training import feeds
@@ -20,9 +22,10 @@ def referee(
 
   Args:
     setup: of the run; what it trained before lies in its folder.
-    wants: `reward` or `preference`, as the algorithm does. Preferences are
-      those of Bradley and Terry, sigmoid(scale (r_i - r_j)); with
-      `preference_scale` 0 the better response wins, and a tie is 1/2.
+    wants: what the algorithm does: `reward`, `preference`, or `nothing`.
+      Preferences are those of a preference model, or of Bradley and Terry,
+      sigmoid(scale (r_i - r_j)); with `preference_scale` 0 the better response
+      wins, and a tie is 1/2.
     mesh: where a trained judge runs.
 
   Raises:
@@ -30,7 +33,12 @@ def referee(
   """
   chosen = setup.settings.sampling
   name = chosen.judge["name"]
-  if name in settings.TRAINED_JUDGES:
+  if wants == "nothing":
+    return _needless
+  if name == "preference_model":
+    prefer = trained_preference(setup, mesh, judge_folder(setup, name))
+    return lambda rollout: prefer(rollout.prompt, rollout.responses)
+  if name == "reward_model":
     rewards = _of_tokens(setup, mesh)
   else:
     rewards = _of_texts(setup, methods.options(chosen.judge), name)
@@ -49,7 +57,7 @@ def referee(
   return preferences
 
 
-def judge_folder(chosen: settings.Settings) -> pathlib.Path | None:
+def other_folder(chosen: settings.Settings) -> pathlib.Path | None:
   """The stage of another run that judges; None if the config names none."""
   if chosen.sampling is None or "path" not in chosen.sampling.judge:
     return None
@@ -58,13 +66,21 @@ def judge_folder(chosen: settings.Settings) -> pathlib.Path | None:
   return pathlib.Path(chosen.sampling.judge["path"])
 
 
+def judge_folder(setup: stages.Setup, name: str) -> pathlib.Path:
+  """The stage of the judge of this name, of another run or of this one."""
+  path = other_folder(setup.settings)
+  if path is not None and setup.settings.sampling.judge["name"] == name:
+    return path
+  return setup.workdir / name
+
+
 def check_judge(chosen: settings.Settings) -> None:
   """Refuses a judge of another run that is not there, before any work.
 
   Raises:
     UserError: the folder holds no finished stage, or one of another kind.
   """
-  path = judge_folder(chosen)
+  path = other_folder(chosen)
   if path is None:
     return
   name = chosen.sampling.judge["name"]
@@ -87,7 +103,7 @@ def check_tokens(setup: stages.Setup) -> None:
   Raises:
     UserError: the tokenizers differ.
   """
-  path = judge_folder(setup.settings)
+  path = other_folder(setup.settings)
   if path is None:
     return
   theirs, ours = (
@@ -122,6 +138,53 @@ def trained_reward(
     out_shardings=parallel.replicated(mesh),
   )
 
+  return _in_batches(setup, mesh, run, params)
+
+
+def trained_preference(
+  setup: stages.Setup, mesh: jax.sharding.Mesh, path: pathlib.Path
+) -> Callable:
+  """(prompt, responses [N, K, T] on the host) -> preferences [N, K, K] of the
+  preference model in `path`: P(response i beats response j), averaged over who
+  is read first.
+
+  Its network may be another than the run's; its tokens are the same.
+
+  Raises:
+    UserError: there is no finished preference model.
+  """
+  model, tokenizer, about = stages.open_stage(path)
+  params = stages.load(path, model, mesh)["preference"]
+  template = template_of(
+    [tokenizer.encode(text) for text in about["algorithm"]["template"]]
+  )
+
+  def compare(params, prompt, responses):
+    count = responses.ids.shape[1]
+    pairs = np.triu_indices(count, 1)
+
+    def of_pair(pair):
+      first, second = (
+        jax.tree.map(lambda a, place=place: a[:, place], responses)
+        for place in pair
+      )
+      return scoring.preferences(
+        model, params, prompt, first, second, template=template
+      )
+
+    # One pair after the other: each holds the whole prompt twice.
+    wins = jax.lax.map(of_pair, tuple(jnp.asarray(i) for i in pairs)).T
+    even = jnp.full((len(prompt.ids), count, count), 0.5)
+    one, two = pairs
+    return even.at[:, one, two].set(wins).at[:, two, one].set(1 - wins)
+
+  run = parallel.jit(compare, out_shardings=parallel.replicated(mesh))
+  return _in_batches(setup, mesh, run, params)
+
+
+def _in_batches(setup, mesh, run, params):
+  """(prompt, responses on the host) -> what `run` says of each row."""
+
   def score(prompt, responses):
     parts = [
       np.asarray(run(params, *parallel.put_batch(mesh, part)))
@@ -132,6 +195,10 @@ def trained_reward(
     return np.concatenate(parts)[: prompt.ids.shape[0]]
 
   return score
+
+
+def _needless(rollout):
+  raise AssertionError("a method that needs no judge was judged")
 
 
 def _of_texts(setup, options, name):
@@ -178,7 +245,7 @@ def _of_tokens(setup, mesh):
   Its mean over demonstrations is taken off, as in detail 15 of Huang et al.,
   2024 (arXiv:2403.17031), so that a reward above 0 is better than average.
   """
-  path = judge_folder(setup.settings) or setup.workdir / "reward_model"
+  path = judge_folder(setup, "reward_model")
   score = trained_reward(setup, mesh, path)
   size = setup.settings.evaluation.batch_size
   loader = setup.loader("demonstration", "train", size)

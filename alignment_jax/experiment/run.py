@@ -62,13 +62,12 @@ def train(
   key = jax.random.key(chosen.seed)
 
   start = _start(setup, key)
-  if "reward_model" in chosen.trained():
-    stages.run_stage(
-      setup,
-      chosen.reward_model,
-      _policy(setup, start),
-      jax.random.fold_in(key, 1),
-    )
+  judges = (chosen.reward_model, 1), (chosen.preference_model, 4)
+  for judge, number in judges:
+    if judge in chosen.trained().values():
+      stages.run_stage(
+        setup, judge, _policy(setup, start), jax.random.fold_in(key, number)
+      )
   final = stages.run_stage(
     setup, chosen.main, _policy(setup, start), jax.random.fold_in(key, 2)
   )

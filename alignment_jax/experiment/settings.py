@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 # Judges that a run trains before its main stage, by the name of their stage.
-TRAINED_JUDGES = ("reward_model",)
+TRAINED_JUDGES = ("reward_model", "preference_model")
+# Where the method knows by itself what is good.
+NO_JUDGE = "none"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,8 +145,9 @@ class Sampling:
     samples: responses of the policy to each prompt.
     temperature: logits are divided by it, in sampling and in learning.
     missing_eos_penalty: taken off the reward of a response that did not end.
-    judge: `name`, a key of `JUDGES`, and its settings; or `reward_model`, which
-      this run trains, or another one did: the folder of that stage as `path`.
+    judge: `name`, a key of `JUDGES`, and its settings; or `reward_model` or
+      `preference_model`, which this run trains, or another one did: the folder
+      of that stage as `path`; or `none` for a method that needs no judge.
     preference_scale: what a difference of rewards is multiplied by to become
       the log-odds of a preference, where the method wants those; 0 lets the
       better response win.
@@ -193,6 +196,7 @@ class Settings:
     lora: what stages train that start from a trained policy.
     sft: the stage before the main one; None where the main one is SFT.
     reward_model: a judge trained on the same data; None for none.
+    preference_model: another, which reads two answers at once; None for none.
     sampling: how responses are sampled and judged; None where the main method
       learns from the data as they are.
     refresh: `name`, a key of `REFRESHERS`, and its settings: what happens to
@@ -210,13 +214,19 @@ class Settings:
   lora: Lora
   sft: Stage | None
   reward_model: Stage | None
+  preference_model: Stage | None
   sampling: Sampling | None
   refresh: Mapping[str, Any]
   main: Stage
 
   def stages(self) -> dict[str, Stage]:
     """The stages of this experiment in their order; the main one under ''."""
-    given = {"sft": self.sft, "reward_model": self.reward_model, "": self.main}
+    given = {
+      "sft": self.sft,
+      "reward_model": self.reward_model,
+      "preference_model": self.preference_model,
+      "": self.main,
+    }
     return {name: stage for name, stage in given.items() if stage is not None}
 
   def trained(self) -> dict[str, Stage]:

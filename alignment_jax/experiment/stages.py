@@ -111,7 +111,9 @@ def run_stage(
     max_tokens=setup.settings.data.response_length,
     eos_id=setup.tokenizer.eos_id,
   )
-  algorithm = methods.make_algorithm(setup.model, stage.algorithm, sampling)
+  algorithm = methods.make_algorithm(
+    setup.model, stage.algorithm, sampling, setup.tokenizer
+  )
   lora = dataclasses.asdict(setup.settings.lora)
   adapting = policy is not None and lora["rank"] > 0
   arguments = () if policy is None else (policy,)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from alignment_jax import models, scoring, types
-from alignment_jax.ops import masking
 from alignment_jax.models import base
+from alignment_jax.ops import masking
 
 EOS = 1
 

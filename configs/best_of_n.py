@@ -1,0 +1,20 @@
+"""Fine-tuning on the best of samples (Noukhovitch et al., 2024).
+
+arXiv:2410.18252. The quickstart's SFT policy answers each prompt twice and
+imitates the answer that VADER's rules like better.
+
+    python experiments/train.py --config=configs/best_of_n.py \
+        --workdir=runs/best_of_n
+
+Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
+with a toy model and learns nothing.
+"""
+
+from ml_collections import config_dict
+
+from configs import rloo
+
+
+def get_config(size: str = ""):
+  """The quickstart's SFT, then best-of-n."""
+  return rloo.online(size, config_dict.create(name="best_of_n"), samples=2)

@@ -1,0 +1,25 @@
+"""Elastic Reset (Noukhovitch et al., 2023, arXiv:2312.07551).
+
+RLOO on VADER's rules, where the policy falls back to its moving average, and
+the average to its start, every 50 updates. `decay` is the paper's for its
+largest run, whose resets are 260 updates apart.
+
+    python experiments/train.py --config=configs/elastic_reset.py \
+        --workdir=runs/elastic_reset
+
+Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
+with a toy model and learns nothing.
+"""
+
+from ml_collections import config_dict
+
+from configs import rloo
+
+
+def get_config(size: str = ""):
+  """The quickstart's SFT, then RLOO with resets."""
+  config = rloo.get_config(size)
+  config.refresh = config_dict.create(
+    name="elastic_reset", decay=0.995, period=4 if size == "tiny" else 50
+  )
+  return config

@@ -1,0 +1,24 @@
+"""J-BOND (Sessa et al., 2024, arXiv:2407.14622).
+
+The quickstart's SFT policy is pulled towards the better of two answers of an
+average of itself, as VADER's rules rank them. `beta` and `eta` are the paper's.
+
+    python experiments/train.py --config=configs/jbond.py \
+        --workdir=runs/jbond
+
+Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
+with a toy model and learns nothing.
+"""
+
+from ml_collections import config_dict
+
+from configs import rloo
+
+
+def get_config(size: str = ""):
+  """The quickstart's SFT, then J-BOND."""
+  return rloo.online(
+    size,
+    config_dict.create(name="jbond", beta=0.5, gamma=0.5, eta=0.02),
+    samples=1,
+  )

@@ -1,0 +1,36 @@
+"""A preference model as the judge (Munos et al., 2023, arXiv:2312.00886).
+
+The quickstart's SFT policy, then a network that reads two texts and says which
+of them people rate higher, then Nash-MD against a mixture of the policy and its
+start, judged by that network. `tau` and `beta` are the paper's.
+
+    python experiments/train.py --config=configs/preference_model.py \
+        --workdir=runs/preference_model
+
+Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
+with a toy model and learns nothing.
+"""
+
+from ml_collections import config_dict
+
+from configs import quickstart, rloo
+
+
+def get_config(size: str = ""):
+  """The quickstart's SFT, a preference model, then Nash-MD."""
+  config = rloo.online(
+    size, config_dict.create(name="nash_md", tau=0.008, beta=0.125), samples=1
+  )
+  judge = dict(
+    name="preference_model",
+    template=("\nFirst: ", "\nSecond: ", "\nBetter: "),
+  )
+  config.preference_model = quickstart.stage(
+    judge,
+    learning_rate=3e-3,
+    steps=8 if size == "tiny" else 400,
+    batch_size=8 if size == "tiny" else 32,
+    warmup=2 if size == "tiny" else 20,
+  )
+  config.sampling.judge = config_dict.create(name="preference_model")
+  return config

@@ -1,0 +1,27 @@
+"""Online inverse soft-Q learning (Wulfmeier et al., 2024, arXiv:2409.01369).
+
+The quickstart's SFT policy goes on to imitate, and keeps the rewards small that
+its logits imply, along what people wrote and along its own answers. `mix` is
+the paper's.
+
+    python experiments/train.py --config=configs/soft_q_online.py \
+        --workdir=runs/soft_q_online
+
+Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
+with a toy model and learns nothing.
+"""
+
+from ml_collections import config_dict
+
+from configs import rloo
+
+
+def get_config(size: str = ""):
+  """The quickstart's SFT, then online soft-Q."""
+  config = rloo.online(
+    size,
+    config_dict.create(name="soft_q_online", lam=0.1, mix=0.1, gamma=1.0),
+    samples=1,
+  )
+  config.sampling.judge = config_dict.create(name="none")
+  return config

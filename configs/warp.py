@@ -1,0 +1,28 @@
+"""WARP (Rame et al., 2024, arXiv:2406.16768).
+
+Two copies of the quickstart's SFT policy learn from VADER's rules apart, and
+are merged and started again three times; the last merge is the result. `beta`,
+`mu` and `eta` are the paper's.
+
+    python experiments/train.py --config=configs/warp.py \
+        --workdir=runs/warp
+
+Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
+with a toy model and learns nothing.
+"""
+
+from ml_collections import config_dict
+
+from configs import rloo
+
+
+def get_config(size: str = ""):
+  """The quickstart's SFT, then WARP."""
+  phase = 4 if size == "tiny" else 50
+  return rloo.online(
+    size,
+    config_dict.create(
+      name="warp", beta=0.1, mu=0.01, eta=0.3, phase=phase, members=2
+    ),
+    samples=2,
+  )
