@@ -24,7 +24,11 @@ def get_config(size: str = "") -> config_dict.ConfigDict:
     model=dict(name="decoder_mini", dropout=0.1, dtype="float32"),
     tokenizer=dict(vocabulary_size=2048),
     data=dict(
-      source="human_ratings", dir="data", prompt_length=8, response_length=32
+      source="human_ratings",
+      dir="data",
+      prompt_length=8,
+      response_length=32,
+      min_probability=0.0,
     ),
     mesh=dict(data=-1, fsdp=1, tensor=1),
     sampling=None,

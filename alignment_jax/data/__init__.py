@@ -5,6 +5,7 @@ from alignment_jax.data.hub_tokenizer import load_tokenizer as load_tokenizer
 from alignment_jax.data.hub_tokenizer import open_tokenizer as open_tokenizer
 from alignment_jax.data.loader import Loader as Loader
 from alignment_jax.data.rows import MissingColumns as MissingColumns
+from alignment_jax.data.sources import confident as confident
 from alignment_jax.data.sources import open_source as open_source
 from alignment_jax.data.tokenizers import (
   SentencePieceTokenizer as SentencePieceTokenizer,

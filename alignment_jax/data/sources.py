@@ -67,6 +67,34 @@ def open_source(
   return [table[place] for place in places[split]]
 
 
+def confident(
+  source: Sequence[dict[str, Any]], probability: float, name: str
+) -> Sequence[dict[str, Any]]:
+  """The pairs whose preference is at least so sure, on either side.
+
+  Args:
+    source: rows of kind `preference`; read whole.
+    probability: least probability of the more likely label, in [0, 1].
+    name: of the source, for the error.
+
+  Raises:
+    UserError: no pair is so sure.
+  """
+  if probability <= 0.5:
+    return source
+  places = [
+    place
+    for place, row in enumerate(source)
+    if max(row["probability"], 1 - row["probability"]) >= probability
+  ]
+  if not places:
+    raise errors.UserError(
+      f"no pair of {name} has a preference probability of {probability:g} or"
+      " more; lower data.min_probability"
+    )
+  return _Part(source, places)
+
+
 def _human_ratings(name, kind, split, data_dir):
   source, slash, domain = name.partition("/")
   _, colon, raters = source.partition(":")

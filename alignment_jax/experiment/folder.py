@@ -26,6 +26,7 @@ CONFIG, MODEL, TOKENIZER = "config.json", "model.json", "tokenizer.model"
 _TRAINING = {"training": {"epochs": 1, "minibatches": 1}}
 _SINCE = {
   **_TRAINING,
+  "data": {"min_probability": 0.0},
   "lora": {"rank": 0, "alpha": 16.0, "targets": ["*/attention/*/kernel"]},
   "preference_model": None,
   "refresh": {"name": "frozen"},

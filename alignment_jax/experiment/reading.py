@@ -57,6 +57,11 @@ def _check(chosen):
   model = methods.sketch(chosen.model)
   _check_evaluation(chosen.evaluation)
   _at_least(1, chosen.data, "data", "prompt_length", "response_length")
+  if not 0 <= chosen.data.min_probability <= 1:
+    raise errors.UserError(
+      "config.data.min_probability must be in [0, 1], got"
+      f" {chosen.data.min_probability}"
+    )
   _at_least(0, chosen.evaluation, "evaluation", "prompts", "samples_shown")
   _at_least(1, chosen.evaluation, "evaluation", "batch_size")
   _at_least(16, chosen.tokenizer, "tokenizer", "vocabulary_size")

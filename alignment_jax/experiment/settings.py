@@ -69,12 +69,15 @@ class Data:
     dir: where prepared data are kept.
     prompt_length: tokens of a prompt; its tail is kept.
     response_length: tokens of a response.
+    min_probability: pairs whose more likely label is less likely than this are
+      not trained on; up to 0.5 for all.
   """
 
   source: str
   dir: str
   prompt_length: int
   response_length: int
+  min_probability: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

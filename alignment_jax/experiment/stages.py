@@ -62,9 +62,10 @@ class Setup:
 
   def loader(self, kind: str, split: str, batch_size: int) -> data.Loader:
     """Batches of one kind from one split of the experiment's data."""
-    source = data.open_source(
-      self.settings.data.source, kind, split, data_dir=self.settings.data.dir
-    )
+    chosen = self.settings.data
+    source = data.open_source(chosen.source, kind, split, data_dir=chosen.dir)
+    if kind == "preference" and split == "train":
+      source = data.confident(source, chosen.min_probability, chosen.source)
     return data.Loader(
       source,
       kind,

@@ -222,3 +222,15 @@ def test_an_unknown_kind_or_split_lists_what_there_is():
     open_source("human_ratings", "pairs", "train", data_dir="")
   with pytest.raises(errors.UserError, match="test, train, validation"):
     open_source("human_ratings", "preference", "valid", data_dir="")
+
+
+def test_only_pairs_that_raters_agree_on_are_kept():
+  shares = [0.5, 0.95, 0.3, 0.04, 0.9]
+  table = [{"probability": share} for share in shares]
+  kept = sources.confident(table, 0.9, "mine")
+  assert [row["probability"] for row in kept] == [0.95, 0.04, 0.9]
+  assert sources.confident(table, 0.0, "mine") is table
+  with pytest.raises(
+    errors.UserError, match=r"no pair of mine.*of 0.99 or more"
+  ):
+    sources.confident(table, 0.99, "mine")
