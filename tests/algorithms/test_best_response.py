@@ -40,14 +40,18 @@ def test_the_expected_gradient_is_that_of_the_game_against_the_reference(
 def test_a_response_that_ends_beats_one_that_does_not(table_world):
   world = table_world
   rollout, places = world.rollout(2, world.policy)
-  batch = best_response(world, missing_eos_penalty=1.0).collect.prepare(
-    {}, {"reference": world.reference}, rollout, world.judged(places)
-  )
+  algorithm = best_response(world, missing_eos_penalty=1.0)
+  slow = {"reference": world.reference}
+  batch = algorithm.collect.prepare({}, slow, rollout, world.judged(places))
   own, other = np.asarray(rollout.ended).T
   wins = np.asarray(batch.scores)[:, 0]
   assert (wins[own & ~other] == 1).all() and (wins[~own & other] == 0).all()
   np.testing.assert_array_equal(
     wins[own == other], world.judged(places)[own == other, 0, 1]
+  )
+  _, metrics = algorithm.loss({"policy": world.policy}, slow, batch, None)
+  np.testing.assert_allclose(
+    metrics["win_rate"].value(), wins.mean(), rtol=1e-6
   )
   # Only the policy's responses learn.
   assert batch.rollout.responses.ids.shape == (len(places), 1, 2)
