@@ -15,6 +15,7 @@ from alignment_jax.evaluation import answers, drift, report, win_rate
 from alignment_jax.experiment import folder, referees, settings, stages
 from alignment_jax.training import metrics
 
+_AGREEMENT = "agreement of raters"
 CLEAR = 1.0  # pairs whose mean ratings differ by this have a clear winner
 
 
@@ -42,6 +43,7 @@ def evaluate(
   """
   numbers: list[report.Number] = []
   rewards = _reward_model(setup, numbers)
+  _preference_model(setup, numbers)
   trained = stages.load(final, setup.model, setup.mesh)
   page = {}
   win_rates: list[report.WinRate] = []
@@ -248,14 +250,32 @@ def _reward_model(setup, numbers):
   if not (path / stages.FINAL).is_dir():
     return None
   score = referees.trained_reward(setup, setup.mesh, path)
-  _accuracy(setup, score, numbers)
+
+  def first_wins(prompt, responses):
+    rewards = score(prompt, responses)
+    return rewards[:, 0] > rewards[:, 1]
+
+  _accuracy(setup, "reward model", first_wins, numbers)
   return lambda answer: score(
     answer.prompt, jax.tree.map(lambda a: a[:, None], answer.responses)
   )[:, 0]
 
 
-def _accuracy(setup, score, numbers):
-  """How often the reward model orders held-out pairs as people do."""
+def _preference_model(setup, numbers):
+  """The accuracy of the trained judge of two answers, if the run has one."""
+  path = referees.judge_folder(setup, "preference_model")
+  if not (path / stages.FINAL).is_dir():
+    return
+  compare = referees.trained_preference(setup, setup.mesh, path)
+
+  def first_wins(prompt, responses):
+    return compare(prompt, responses)[:, 0, 1] > 0.5
+
+  _accuracy(setup, "preference model", first_wins, numbers)
+
+
+def _accuracy(setup, name, first_wins, numbers):
+  """How often a trained judge orders held-out pairs as people do."""
   loader = setup.loader("preference", "test", 1)
   rows = [loader.source[index] for index in range(len(loader))]
   rated = all("chosen_reward" in row for row in rows)
@@ -267,7 +287,7 @@ def _accuracy(setup, score, numbers):
   if not clear:
     return
   batch, _ = loader.rows(clear)
-  rewards = score(batch.prompt, jax.tree.map(np.asarray, pairs.stack(batch)))
+  wins = first_wins(batch.prompt, jax.tree.map(np.asarray, pairs.stack(batch)))
   which = (
     f"{len(clear)} held-out pairs with mean ratings {CLEAR:g} or more apart"
     if rated
@@ -275,15 +295,15 @@ def _accuracy(setup, score, numbers):
   )
   numbers.append(
     report.Number(
-      name="reward model accuracy",
-      value=float(np.mean(rewards[:, 0] > rewards[:, 1])),
+      name=f"{name} accuracy",
+      value=float(np.mean(wins)),
       explanation=f"share of {which} that it orders as the mean rating does",
     )
   )
-  if rated:
+  if rated and not any(n.name == _AGREEMENT for n in numbers):
     numbers.append(
       report.Number(
-        name="agreement of raters",
+        name=_AGREEMENT,
         value=float(np.mean(batch.probability)),
         explanation="how often one rater of each text, drawn at random, orders"
         " the same pairs so; a tie counts half",

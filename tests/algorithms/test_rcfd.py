@@ -1,0 +1,127 @@
+"""RCfD against the exact gradient of its calibrated reward."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alignment_jax import algorithms
+from alignment_jax.algorithms import online
+from alignment_jax.algorithms.rcfd import alignment
+
+BETA = 0.3
+
+
+def sampling(**changes):
+  return online.Sampling(
+    **{
+      "samples": 2,
+      "max_tokens": 2,
+      "temperature": 1.0,
+      "eos_id": 1,
+      **changes,
+    }
+  )
+
+
+def rollout_beside(world, count):
+  """All rollouts; the demonstration has a place of its own, the fourth."""
+  rollout, places = world.rollout(count, world.policy)
+  written = jax.tree.map(
+    lambda a: jnp.repeat(a[:, 3], len(places), axis=0), world.responses
+  )
+  return rollout.replace(demonstration=written), places
+
+
+def rewards_of(world, seed=0):
+  count = world.responses.ids.shape[1]
+  return jnp.asarray(np.random.default_rng(seed).normal(size=count) * 3)
+
+
+@pytest.mark.parametrize("beta", [0.0, BETA])
+def test_the_expected_gradient_is_that_of_the_calibrated_reward(
+  table_world, beta
+):
+  world = table_world
+  algorithm = algorithms.rcfd(world.model, sampling=sampling(), beta=beta)
+  rewards = jnp.asarray(rewards_of(world), jnp.float32)
+  rollout, places = rollout_beside(world, 2)
+  logprobs = world.logprobs(world.policy)
+  got = world.gradient_of_prepared(
+    algorithm,
+    {"policy": world.policy},
+    {"reference": world.reference},
+    rollout,
+    jnp.concatenate(
+      [rewards[places], jnp.full((len(places), 1), rewards[3])], axis=1
+    ),
+    jnp.exp(logprobs[places].sum(axis=-1)),
+  )["policy"]
+  # In the rollouts every response occurs as often as any other.
+  calibrated = -np.square(np.asarray(rewards) - float(rewards[3]))
+  standard = (calibrated - calibrated.mean()) / calibrated.std()
+
+  def objective(policy):
+    logprobs = world.logprobs(policy)
+    ratio = logprobs - world.logprobs(world.reference)
+    return -jnp.sum(
+      jnp.exp(logprobs) * (jnp.asarray(standard, jnp.float32) - beta * ratio)
+    )
+
+  want = jax.jit(jax.grad(objective))(world.policy)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), got, want
+  )
+
+
+def prepared(world, scores, **changes):
+  algorithm = algorithms.rcfd(world.model, sampling=sampling(**changes))
+  rollout, places = rollout_beside(world, 2)
+  return algorithm.collect.prepare(
+    {"policy": world.policy},
+    {"reference": world.reference},
+    rollout,
+    scores(places),
+  )
+
+
+def test_scaling_and_shifting_the_judge_changes_no_advantage(table_world):
+  rewards = jnp.asarray(rewards_of(table_world), jnp.float32)
+
+  def advantages(scale, shift):
+    def scores(places):
+      written = jnp.full((len(places), 1), rewards[3])
+      return scale * jnp.concatenate([rewards[places], written], 1) + shift
+
+    return prepared(table_world, scores).extra["advantages"]
+
+  np.testing.assert_allclose(
+    advantages(2.0, 5.0), advantages(1.0, 0.0), atol=1e-4
+  )
+
+
+def test_a_missing_end_brings_no_reward_nearer_to_the_demonstration(
+  table_world,
+):
+  # All rewards are 1 above the demonstration's, and the penalty is 1: taken off
+  # the reward itself, it would make what did not end the best.
+  def scores(places):
+    return jnp.concatenate(
+      [jnp.ones(places.shape), jnp.zeros((len(places), 1))], axis=1
+    )
+
+  batch = prepared(table_world, scores, missing_eos_penalty=1.0)
+  ended = batch.rollout.ended
+  one_ended = ended[:, 0] & ~ended[:, 1]
+  assert bool(jnp.any(one_ended))
+  assert bool(jnp.all(batch.extra["advantages"][one_ended, 0] > 0))
+
+
+def test_alignment_is_the_divergence_of_two_histograms():
+  # Two bins of ten are used; with one more in each: (2, 1, .., 1, 1) / 11 and
+  # (1, 1, .., 1, 2) / 11, of which two terms differ.
+  got = alignment(jnp.array([0.0]), jnp.array([1.0]))
+  assert got == pytest.approx(2 / 11 * np.log(2) - 1 / 11 * np.log(2))
+  same = jnp.array([0.3, 0.7, 0.9])
+  assert alignment(same, same) == pytest.approx(0, abs=1e-6)
+  assert alignment(jnp.ones(3), jnp.ones(4)) < 0.02
