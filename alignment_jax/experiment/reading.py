@@ -15,6 +15,9 @@ from alignment_jax import algorithms, errors, judges, optimizers
 from alignment_jax.algorithms import adapted
 from alignment_jax.experiment import methods, settings
 
+# Who may judge samples, if they are judged at all.
+_JUDGES = (*judges.JUDGES, *judges.COMPARISONS, *settings.TRAINED_JUDGES)
+
 
 def read(config: ml_collections.ConfigDict) -> settings.Settings:
   """The config as settings.
@@ -161,9 +164,8 @@ def _check_sampling(chosen):
     *("preference_scale", "staleness", "generator_devices"),
   )
   judge = sampling.judge["name"]
-  known = [*judges.JUDGES, *settings.TRAINED_JUDGES, settings.NO_JUDGE]
-  if judge not in known:
-    raise errors.unknown("judge", judge, known)
+  if judge not in (*_JUDGES, settings.NO_JUDGE):
+    raise errors.unknown("judge", judge, (*_JUDGES, settings.NO_JUDGE))
   if judge not in settings.TRAINED_JUDGES:
     return
   for name in methods.options(sampling.judge):
@@ -190,15 +192,14 @@ def _check_wants(chosen, algorithm):
       f"algorithm '{name}' needs no judge, but config.sampling.judge.name is"
       f" '{judge}'; set it to '{settings.NO_JUDGE}'"
     )
-  known = [*judges.JUDGES, *settings.TRAINED_JUDGES]
   if wants != "nothing" and judge == settings.NO_JUDGE:
     raise errors.UserError(
       f"algorithm '{name}' needs a judge; config.sampling.judge.name must be"
-      f" one of: {', '.join(sorted(known))}"
+      f" one of: {', '.join(sorted(_JUDGES))}"
     )
-  if wants == "reward" and judge == "preference_model":
+  if wants == "reward" and judge in ("preference_model", *judges.COMPARISONS):
     raise errors.UserError(
-      f"algorithm '{name}' wants rewards, and a preference_model compares two"
+      f"algorithm '{name}' wants rewards, and {judge} compares two"
       " answers; choose a judge of one, such as reward_model, or a method on"
       " preferences, such as nash_md"
     )

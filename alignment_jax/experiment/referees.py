@@ -23,7 +23,7 @@ def referee(
   Args:
     setup: of the run; what it trained before lies in its folder.
     wants: what the algorithm does: `reward`, `preference`, or `nothing`.
-      Preferences are those of a preference model, or of Bradley and Terry,
+      Preferences are those of a judge that compares, or of Bradley and Terry,
       sigmoid(scale (r_i - r_j)); with `preference_scale` 0 the better response
       wins, and a tie is 1/2.
     mesh: where a trained judge runs.
@@ -38,6 +38,8 @@ def referee(
   if name == "preference_model":
     prefer = trained_preference(setup, mesh, judge_folder(setup, name))
     return lambda rollout: prefer(rollout.prompt, rollout.responses)
+  if name in judges.COMPARISONS:
+    return _of_two_texts(setup, methods.options(chosen.judge), name)
   if name == "reward_model":
     rewards = _of_tokens(setup, mesh)
   else:
@@ -201,20 +203,49 @@ def _needless(rollout):
   raise AssertionError("a method that needs no judge was judged")
 
 
+def _texts(setup, tokens):
+  """What tokens [..., T] say, as a flat list."""
+  length = tokens.ids.shape[-1]
+  return [
+    setup.tokenizer.decode([int(i) for i in ids[mask]])
+    for ids, mask in zip(
+      tokens.ids.reshape(-1, length),
+      tokens.mask.reshape(-1, length),
+      strict=True,
+    )
+  ]
+
+
+def _of_two_texts(setup, options, name):
+  """A judge that compares texts; both orders of a pair are averaged."""
+  compare = judges.preferences.swap_averaged(
+    judges.build_comparison(name, **options)
+  )
+
+  def preferences(rollout: Rollout) -> np.ndarray:
+    rows, count = rollout.responses.ids.shape[:2]
+    prompts = _texts(setup, rollout.prompt)
+    said = np.array(_texts(setup, rollout.responses), object)
+    said = said.reshape(rows, count)
+    one, two = np.triu_indices(count, 1)
+    won = compare(
+      [prompt for prompt in prompts for _ in one],
+      list(said[:, one].reshape(-1)),
+      list(said[:, two].reshape(-1)),
+    ).reshape(rows, len(one))
+    scores = np.full((rows, count, count), 0.5, np.float32)
+    scores[:, one, two], scores[:, two, one] = won, 1 - won
+    return scores
+
+  return preferences
+
+
 def _of_texts(setup, options, name):
   """A judge of texts, for what a rollout says."""
   judge = judges.build(name, **options)
 
   def texts(tokens):
-    shape = tokens.ids.shape
-    return [
-      setup.tokenizer.decode([int(i) for i in ids[mask]])
-      for ids, mask in zip(
-        tokens.ids.reshape(-1, shape[-1]),
-        tokens.mask.reshape(-1, shape[-1]),
-        strict=True,
-      )
-    ]
+    return _texts(setup, tokens)
 
   def rewards(rollout: Rollout) -> np.ndarray:
     rows, count = rollout.responses.ids.shape[:2]

@@ -57,9 +57,104 @@ def lab_proxy_judge(
   return _of_words(world.proxy, words, "lab_proxy")
 
 
-def _world(words, seed, noise, length_bias, bigram_scale):
+def lab_class_judge(
+  *,
+  words: Sequence[str],
+  matrix: Sequence[Sequence[float]],
+  opponent: Sequence[float],
+) -> base.RewardJudge:
+  """How often a text is preferred to those of a fixed opponent.
+
+  What a reward can say of `lab_class_preference`: the answer to it is the best
+  response to that opponent, which may lose to others.
+
+  Args:
+    words: the list.
+    matrix: as for the preference.
+    opponent: probability of each class, summing to 1.
+
+  Raises:
+    UserError: as for the preference, or an opponent that is no distribution.
+  """
+  prefer = lab_class_preference(words=words, matrix=matrix)
+  chances = np.asarray(opponent, np.float64)
+  if (
+    chances.shape != (len(matrix),)
+    or (chances < 0).any()
+    or not np.isclose(chances.sum(), 1.0)
+  ):
+    raise errors.UserError(
+      f"opponent must be {len(matrix)} probabilities that sum to 1, got"
+      f" {list(opponent)}"
+    )
+  # The word at place c, alone, is of class c.
+  others = [words[place] for place in range(len(matrix))]
+
+  def judge(
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    references: base.References = None,
+  ) -> base.Rewards:
+    base.require_one_each(references, prompts=prompts, responses=responses)
+    won = [prefer(prompts, responses, [o] * len(prompts)) for o in others]
+    return (chances @ np.stack(won)).astype(np.float32)
+
+  return judge
+
+
+def lab_class_preference(
+  *, words: Sequence[str], matrix: Sequence[Sequence[float]]
+) -> base.PreferenceJudge:
+  """`synthetic.class_preference`: a game of classes, perhaps without a winner.
+
+  The class of a text is the sum of its words' places modulo the number of
+  classes; that of no words is 0.
+
+  Args:
+    words: the list, at least as many as there are classes.
+    matrix: P[i, j], probability that class i is preferred to class j.
+
+  Raises:
+    UserError: too few words, one twice, or a matrix that holds no preference;
+      when judging, a word that is not listed.
+  """
+  _check_words(words)
+  if len(words) < len(matrix):
+    raise errors.UserError(
+      f"{len(matrix)} classes need as many words, got {len(words)}"
+    )
+  compare = synthetic.class_preference(np.asarray(matrix))
+  tokens = _reader(words, "lab_class")
+
+  def prefer(
+    prompts: Sequence[str],
+    first: Sequence[str],
+    second: Sequence[str],
+    references: base.References = None,
+  ) -> base.Rewards:
+    base.require_one_each(
+      references, prompts=prompts, first=first, second=second
+    )
+    if len(prompts) == 0:
+      return np.zeros(0, np.float32)
+    return np.asarray(
+      compare(
+        tokens(prompts, left=True),
+        tokens(first, left=False),
+        tokens(second, left=False),
+      )
+    )
+
+  return prefer
+
+
+def _check_words(words):
   if not words or len(set(words)) != len(words):
     raise errors.UserError(f"words must be a list without repeats, got {words}")
+
+
+def _world(words, seed, noise, length_bias, bigram_scale):
+  _check_words(words)
   return synthetic.gold_and_proxy(
     jax.random.key(seed),
     vocabulary=len(words),
@@ -69,7 +164,8 @@ def _world(words, seed, noise, length_bias, bigram_scale):
   )
 
 
-def _of_words(reward, words, name):
+def _reader(words, name):
+  """(texts, left) -> their places in the list as `Tokens` [N, T]."""
   places = {word: place for place, word in enumerate(words)}
 
   def tokens(texts, *, left):
@@ -81,6 +177,12 @@ def _of_words(reward, words, name):
       at = slice(width - len(found), width) if left else slice(0, len(found))
       ids[row, at], mask[row, at] = found, True
     return Tokens(jnp.asarray(ids), jnp.asarray(mask))
+
+  return tokens
+
+
+def _of_words(reward, words, name):
+  tokens = _reader(words, name)
 
   def judge(
     prompts: Sequence[str],

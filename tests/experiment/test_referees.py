@@ -3,11 +3,14 @@
 import json
 import shutil
 
+import jax
+import jax.numpy as jnp
 import pytest
 from ml_collections import config_dict
 
-from alignment_jax import errors, experiment
-from alignment_jax.experiment import reading
+from alignment_jax import data, errors, experiment, models, parallel, types
+from alignment_jax.data import formatting
+from alignment_jax.experiment import reading, referees, stages
 from configs import quickstart, rloo
 
 WORDS = "sun rain tree bird song road hill lake fire wind".split()
@@ -79,6 +82,49 @@ def test_a_run_learns_from_another_runs_reward_model(tmp_path, judged, source):
   ]
   name = "reward model accuracy"
   assert result["numbers"][name] == theirs["numbers"][name]
+
+
+CIRCLE = [[0.5, 1.0, 0.0], [0.0, 0.5, 1.0], [1.0, 0.0, 0.5]]
+
+
+def comparing(algorithm):
+  config = rloo.get_config("tiny").unlock()
+  config.algorithm = config_dict.create(**algorithm)
+  config.sampling.judge = config_dict.create(
+    name="lab_class_preference", words=["a", "b", "c"], matrix=CIRCLE
+  )
+  return reading.read(config)
+
+
+def test_a_judge_of_two_texts_meets_every_pair(judged):
+  tokenizer = data.load_tokenizer(judged / "tokenizer.model")
+  mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
+  setup = stages.Setup(
+    settings=comparing({"name": "online_ipo", "tau": 0.1}),
+    mesh=mesh,
+    generator=mesh,
+    tokenizer=tokenizer,
+    model=models.make_model("decoder_tiny", vocabulary_size=16),
+    workdir=judged,
+  )
+  texts = ["a", "b", "c"]
+  encoded = [tokenizer.encode(text) for text in texts]
+  said = formatting.right_padded(encoded, max(map(len, encoded)), 0)
+  responses = jax.tree.map(lambda a: jnp.asarray(a)[None], said)
+  rollout = types.Rollout(
+    prompt=jax.tree.map(lambda a: a[:, 0], responses),
+    responses=responses,
+    logprobs=jnp.zeros(responses.ids.shape),
+    ended=jnp.ones((1, 3), bool),
+    version=jnp.zeros((1,), jnp.int32),
+  )
+  scores = referees.referee(setup, "preference", mesh)(rollout)
+  assert scores[0].tolist() == CIRCLE
+
+
+def test_a_method_that_wants_rewards_takes_no_judge_of_two_texts():
+  with pytest.raises(errors.UserError, match="compares two answers"):
+    comparing({"name": "rloo", "beta": 0.1})
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alignment_jax import errors, judges
-from alignment_jax.judges import synthetic
+from alignment_jax.judges import lab, synthetic
 from alignment_jax.types import Tokens
 
 WORDS = ["a", "b", "c"]
@@ -48,3 +48,32 @@ def test_a_word_that_is_not_listed_is_named():
 def test_words_that_come_twice_are_refused():
   with pytest.raises(errors.UserError, match="without repeats"):
     judges.build("lab_gold", words=["a", "a"])
+
+
+CIRCLE = [[0.5, 1.0, 0.0], [0.0, 0.5, 1.0], [1.0, 0.0, 0.5]]
+
+
+def test_the_classes_beat_each_other_in_a_circle():
+  prefer = lab.lab_class_preference(words=WORDS, matrix=CIRCLE)
+  # Places 0, 1, 2; "b c" is 1 + 2 = 0 modulo 3, as is the empty text.
+  first = ["a", "b", "c", "b c", ""]
+  second = ["b", "c", "a", "b", "a"]
+  assert prefer(["a"] * 5, first, second).tolist() == [1, 1, 1, 1, 0.5]
+  assert prefer(["a"] * 5, second, first).tolist() == [0, 0, 0, 0, 0.5]
+
+
+def test_the_reward_is_the_win_rate_against_the_opponent():
+  judge = judges.build(
+    "lab_class", words=WORDS, matrix=CIRCLE, opponent=[0.2, 0.5, 0.3]
+  )
+  # a ties a, beats b, loses to c: 0.1 + 0.5; b: 0.25 + 0.3; c: 0.15 + 0.2.
+  np.testing.assert_allclose(
+    judge(["a"] * 3, ["a", "b", "c"]), [0.6, 0.55, 0.35], rtol=1e-6
+  )
+
+
+def test_an_opponent_that_is_no_distribution_is_refused():
+  with pytest.raises(errors.UserError, match="sum to 1"):
+    judges.build(
+      "lab_class", words=WORDS, matrix=CIRCLE, opponent=[0.5, 0.6, 0.1]
+    )
