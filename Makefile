@@ -19,7 +19,8 @@ PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev quickstart smollm2 reproduce benchmarks test test-core \
+.PHONY: help install install-dev quickstart smollm2 reproduce rlhf-small \
+  benchmarks test test-core \
   test-slow test-parity lint clean check-python
 
 help:  ## list the targets
@@ -42,6 +43,10 @@ smollm2: $(INSTALLED)  ## a real pretrained model, fetched and asked (93 MB)
 reproduce: export JAX_PLATFORMS = cpu
 reproduce: $(INSTALLED)  ## published illustrations again: docs/reproductions.md
 	$(VENV)/bin/python experiments/reproduce/all.py
+
+rlhf-small: export JAX_PLATFORMS = cpu
+rlhf-small: $(INSTALLED)  ## twelve methods on human ratings: docs/rlhf_small.md
+	$(VENV)/bin/python experiments/reproduce/rlhf_small.py
 
 benchmarks: $(INSTALLED)  ## ratios against a baseline in the same run
 	$(VENV)/bin/python benchmarks/losses.py
