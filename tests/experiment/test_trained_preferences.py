@@ -37,9 +37,9 @@ def small(config, source):
   config.tokenizer.vocabulary_size = 300
   config.training.steps = 2
   config.evaluation.prompts = 0
-  for stage in (config.sft, config.preference_model):
-    if stage is not None:
-      stage.training.steps = 2
+  config.sft = config.reward_model = None
+  if config.preference_model is not None:
+    config.preference_model.training.steps = 2
   return config.unlock()
 
 
@@ -52,6 +52,7 @@ def metrics_of(root, stage):
 def finished(tmp_path_factory, source):
   """The config and folder of a run that judges by its preference model."""
   config = small(preference_model.get_config("tiny"), source)
+  config.evaluation.prompts = 2
   root = tmp_path_factory.mktemp("runs") / "run"
   experiment.train(config, str(root))
   return config, root
@@ -62,12 +63,14 @@ def test_a_method_on_preferences_learns_from_the_model_of_its_run(finished):
   assert metrics_of(root, "preference_model")["loss"] > 0
   # Were nobody to judge, every comparison would be undecided.
   assert metrics_of(root, "nash_md")["win_rate/undecided"] < 1
+  numbers = json.loads((root / "evaluation.json").read_text())["numbers"]
+  assert 0 <= numbers["preference model accuracy"] <= 1
 
 
 def test_its_preferences_of_both_sides_sum_to_one(finished):
   config, root = finished
   mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
-  model, tokenizer, _ = stages.open_stage(root / "sft")
+  model, tokenizer, _ = stages.open_stage(root / "nash_md")
   setup = stages.Setup(
     settings=reading.read(config),
     mesh=mesh,
@@ -103,9 +106,10 @@ def test_a_method_without_a_judge_trains_from_its_config(tmp_path, source):
   assert metrics_of(tmp_path / "run", "gail")["loss/discriminator"] > 0
 
 
-def test_texts_of_a_template_become_the_tokens_of_the_run(tmp_path, source):
+def test_texts_of_a_template_become_the_tokens_of_the_run(
+  tmp_path, source, finished
+):
   config = small(srpo.get_config("tiny"), source)
-  config.reward_model = None
   root = tmp_path / "run"
   experiment.train(config, str(root))
   # One update in, policy and reference have hardly parted: 1 - 0.8 / 2.
@@ -131,7 +135,11 @@ def test_texts_of_a_template_become_the_tokens_of_the_run(tmp_path, source):
   assert plain != revised
   with pytest.raises(errors.UserError, match="was not trained to revise"):
     experiment.generate(
-      str(root / "sft"), ["Say it"], seed=0, max_tokens=8, revisions=1
+      str(finished[1] / "nash_md"),
+      ["Say it"],
+      seed=0,
+      max_tokens=8,
+      revisions=1,
     )
 
 
