@@ -37,11 +37,10 @@ def histories(algorithm, world, steps, batch):
   optimizer = optax.adam(0.1)
   key = jax.random.key(0)
   update = jax.jit(step.make_update(algorithm, optimizer))
-  states = [
-    state.make_state(
-      algorithm, optimizer, key, jax.tree.map(jnp.copy, world.policy)
-    )
-  ]
+  make = jax.jit(
+    lambda start: state.make_state(algorithm, optimizer, key, start)
+  )
+  states = [make(world.policy)]
   for _ in range(steps):
     states.append(update(states[-1], batch, key)[0])
   return states
@@ -160,15 +159,15 @@ def test_a_method_that_samples_sees_its_own_slow_state(table_world):
   trainable, slow = reset.init(key, world.policy)
   rollout, places = world.rollout(2, world.policy)
   scores = jnp.asarray(places, jnp.float32)
-  of_reset = reset.collect.prepare(trainable, slow, rollout, scores)
-  of_plain = plain.collect.prepare(
+  of_reset = jax.jit(reset.collect.prepare)(trainable, slow, rollout, scores)
+  of_plain = jax.jit(plain.collect.prepare)(
     *plain.init(key, world.policy), rollout, scores
   )
   same(of_reset, of_plain)
   prompts = types.Prompts(world.prompt)
   same(
-    reset.collect.sample(trainable, slow, prompts, key),
-    plain.collect.sample(trainable, slow["method"], prompts, key),
+    jax.jit(reset.collect.sample)(trainable, slow, prompts, key),
+    jax.jit(plain.collect.sample)(trainable, slow["method"], prompts, key),
   )
 
 
