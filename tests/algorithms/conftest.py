@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import types as types_
 from typing import Any
 
 import jax
@@ -198,6 +199,12 @@ def one_token_world():
   return tables(length=1)
 
 
+@pytest.fixture(scope="session")
+def table_of():
+  """Vocabulary size -> a model that compiles in no time."""
+  return table_model
+
+
 def tables(length):
   model = table_model(3)
   return enumerated(
@@ -282,6 +289,6 @@ def table_model(vocabulary):
     unembed=lambda params, states: states,
     init_cache=base.init_cache,
     step=step,
-    settings=None,
+    settings=types_.SimpleNamespace(width=vocabulary),
     unstack=lambda params: (),
   )

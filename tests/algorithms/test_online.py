@@ -79,25 +79,22 @@ def judge_for(wants):
   return known[wants]
 
 
-def method(name, **changes):
-  model = models.make_model("decoder_tiny", vocabulary_size=16)
+def method(name, model, **changes):
   sampling = online.Sampling(
     **{
       "samples": 4,
-      "max_tokens": 4,
+      "max_tokens": 3,
       "temperature": 1.0,
       "eos_id": 1,
       **changes,
     }
   )
-  return model, algorithms.ALGORITHMS[name](
-    model, sampling=sampling, **ONLINE[name]
-  )
+  return algorithms.ALGORITHMS[name](model, sampling=sampling, **ONLINE[name])
 
 
-def one_update(name, **options):
+def one_update(name, model, *, devices=1, **options):
   """States before and after one step, its metrics, and the batch."""
-  model, algorithm = method(name)
+  algorithm = method(name, model)
   optimizer = optimizers.make_optimizer(
     "sgd",
     optimizers.make_schedule(
@@ -119,7 +116,9 @@ def one_update(name, **options):
     }
     return data[algorithm.batch](), {}
 
-  mesh = make_mesh(data=-1, fsdp=1, tensor=1)
+  mesh = make_mesh(
+    data=-1, fsdp=1, tensor=1, devices=jax.devices()[:devices]
+  )
   judge = judge_for(algorithm.collect.wants)
   feed = feeds.synchronous(algorithm.collect, judge, batches, key, mesh=mesh)
   batch, about = feed(0, first)
@@ -137,8 +136,8 @@ def test_the_table_and_these_tests_name_the_same_methods():
 
 
 @pytest.mark.parametrize("name", sorted(ONLINE))
-def test_a_step_keeps_the_tree_and_reports_finite_numbers(name):
-  first, last, metrics, _, about = one_update(name)
+def test_a_step_keeps_the_tree_and_reports_finite_numbers(name, table_of):
+  first, last, metrics, _, about = one_update(name, table_of(16))
   assert jax.tree.structure(first) == jax.tree.structure(last)
   for old, new in zip(
     jax.tree.leaves(first), jax.tree.leaves(last), strict=True
@@ -160,8 +159,28 @@ def test_a_step_keeps_the_tree_and_reports_finite_numbers(name):
   assert metrics["ratio/logprob_mismatch"] < 1e-5
 
 
-def test_epochs_and_minibatches_make_that_many_optimiser_steps():
-  _, last, metrics, _, _ = one_update("rloo", epochs=2, minibatches=4)
+def test_eight_devices_sample_and_learn_as_one_does():
+  model = models.make_model(
+    "decoder_tiny", vocabulary_size=16, layers=1, width=8, mlp_width=8
+  )
+  _, one, alone, _, _ = one_update("rloo", model)
+  _, eight, together, _, _ = one_update("rloo", model, devices=8)
+  alone, together = (
+    {name: float(value) for name, value in metrics.items()}
+    for metrics in (alone, together)
+  )
+  assert alone == pytest.approx(together, rel=1e-4, abs=1e-5)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+    jax.device_get(one.trainable),
+    jax.device_get(eight.trainable),
+  )
+
+
+def test_epochs_and_minibatches_make_that_many_optimiser_steps(table_of):
+  _, last, metrics, _, _ = one_update(
+    "rloo", table_of(16), epochs=2, minibatches=4
+  )
   counts = [
     leaf for leaf in jax.tree.leaves(last.optimizer_state) if leaf.ndim == 0
   ]
@@ -188,11 +207,13 @@ def test_a_response_without_an_end_loses_the_penalty():
 @pytest.mark.parametrize(
   "changes, message",
   [
-    ({"samples": 0}, "samples and max_tokens must be at least 1, got 0 and 4"),
+    ({"samples": 0}, "samples and max_tokens must be at least 1, got 0 and 3"),
     ({"temperature": 0.0}, "temperature"),
     ({"missing_eos_penalty": -1.0}, "missing_eos_penalty"),
   ],
 )
-def test_settings_of_sampling_out_of_range_are_refused(changes, message):
+def test_settings_of_sampling_out_of_range_are_refused(
+  changes, message, table_of
+):
   with pytest.raises(ValueError, match=message):
-    method("rloo", **changes)
+    method("rloo", table_of(16), **changes)
