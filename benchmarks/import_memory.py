@@ -7,7 +7,7 @@ second one loads it on the CPU. Measured is the second one's peak resident
 memory during `huggingface.load`, pages of mapped files included, minus what was
 resident before and minus the parameters themselves, which on a CPU live in host
 memory too. It is printed over the size of the largest file and over the
-largest parameter, which holds all layers and is on its way at once. Linux only.
+largest parameter, which holds all layers. Linux only.
 """
 
 import json

@@ -6,6 +6,7 @@ device. Nothing is unpickled and no code of the folder is run.
 
 import functools
 import json
+import math
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -31,6 +32,8 @@ DTYPES = {
   "bfloat16": ml_dtypes.bfloat16,
   "float16": np.float16,
 }
+# Bytes; XLA copies host arrays that start elsewhere.
+ALIGNMENT = 64
 
 # (abstract parameters, their logical axes) -> a sharding for each
 Place = Callable[[Any, Any], Any]
@@ -261,15 +264,22 @@ def _fill(stored, source, layer_axis, shape, index):
   of_layer = shape[:layer_axis] + shape[layer_axis + 1 :]
   rest = index[:layer_axis] + index[layer_axis + 1 :]
   layers = range(shape[layer_axis])[index[layer_axis]]
-  filled = np.empty(
-    [len(range(size)[part]) for part, size in zip(index, shape, strict=True)],
-    np.float32,
+  filled = _aligned(
+    [len(range(size)[part]) for part, size in zip(index, shape, strict=True)]
   )
   # In place, so that a leaf of many layers is never held twice.
   for place_in_leaf, layer in enumerate(layers):
     part = _part(stored, tensor, tensor.name.format(i=layer), place, of_layer)
     np.moveaxis(filled, layer_axis, 0)[place_in_leaf] = part[rest]
   return filled
+
+
+def _aligned(shape):
+  """Empty float32 memory that a CPU device takes over without a copy."""
+  count = 4 * math.prod(shape)
+  memory = np.empty(count + ALIGNMENT, np.uint8)
+  start = -memory.ctypes.data % ALIGNMENT
+  return memory[start : start + count].view(np.float32).reshape(shape)
 
 
 def _part(stored, tensor, name, place, shape):
