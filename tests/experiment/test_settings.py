@@ -3,13 +3,14 @@
 import importlib
 import json
 import pathlib
+import re
 
 import ml_collections
 import pytest
 
 from alignment_jax import errors
 from alignment_jax.experiment import folder, reading
-from configs import quickstart
+from configs import quickstart, rloo
 
 CONFIGS = sorted(
   path.stem
@@ -57,6 +58,10 @@ def changed(path, value):
     ("data.prompt_length", 0, "config.data.prompt_length must be >= 1"),
     ("sft.algorithm.name", "dpo", "config.sft.algorithm.name must be 'sft'"),
     ("optimizer.learning_rate", 0.0, "learning_rate must be > 0"),
+    ("data.min_probability", 2.0, "min_probability must be in [0, 1], got 2.0"),
+    ("refresh.name", "never", "no refresh 'never'; available: elastic_reset"),
+    ("refresh.decay", 0.9, "no setting of refresh 'frozen' 'decay'"),
+    ("sampling", {"samples": 2}, "config.sampling.judge needs a 'name'"),
     ("surprise", 1, "no field in config 'surprise'"),
     ("lora.rank", -1, "config.lora.rank must be >= 0, got -1"),
     ("lora.rank", 2.5, "config.lora.rank must be of type int"),
@@ -147,4 +152,39 @@ def test_a_setting_that_a_method_needs_is_named():
   config = quickstart.get_config("tiny").unlock()
   del config.algorithm.tau
   with pytest.raises(errors.UserError, match="needs the setting 'tau'"):
+    reading.read(config)
+
+
+@pytest.mark.parametrize(
+  ("path", "value", "message"),
+  [
+    ("sampling", None, "algorithm 'rloo' learns from its own samples"),
+    ("sampling.samples", 1, "rloo needs sampling.samples >= 2, got 1"),
+    ("sampling.samples", 0, "config.sampling: samples and max_tokens must be"),
+    ("sampling.temperature", 0.0, "config.sampling: temperature must be > 0"),
+    ("sampling.staleness", -1, "config.sampling.staleness must be >= 0"),
+    ("sampling.judge.name", "mum", "no judge 'mum'; available: "),
+    (
+      "sampling.judge.name",
+      "reward_model",
+      "the 'reward_model' of this run, but the run trains none",
+    ),
+  ],
+)
+def test_sampling_that_cannot_be_is_one_clear_error(path, value, message):
+  config = rloo.get_config("tiny").unlock()
+  *sections, last = path.split(".")
+  section = config
+  for name in sections:
+    section = section[name]
+  with section.ignore_type():
+    section[last] = value
+  with pytest.raises(errors.UserError, match=re.escape(message)):
+    reading.read(config)
+
+
+def test_sampling_is_refused_where_nothing_is_sampled():
+  config = quickstart.get_config("tiny")
+  config.sampling = rloo.get_config("tiny").sampling
+  with pytest.raises(errors.UserError, match="'ipo' learns from the data as"):
     reading.read(config)
