@@ -99,6 +99,7 @@ def test_its_preferences_of_both_sides_sum_to_one(finished):
   )
 
 
+@pytest.mark.slow
 def test_a_method_without_a_judge_trains_from_its_config(tmp_path, source):
   experiment.train(
     small(gail.get_config("tiny"), source), str(tmp_path / "run")
@@ -106,6 +107,7 @@ def test_a_method_without_a_judge_trains_from_its_config(tmp_path, source):
   assert metrics_of(tmp_path / "run", "gail")["loss/discriminator"] > 0
 
 
+@pytest.mark.slow
 def test_texts_of_a_template_become_the_tokens_of_the_run(
   tmp_path, source, finished
 ):
