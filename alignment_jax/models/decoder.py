@@ -64,7 +64,8 @@ class DecoderSettings:
     remat: what the backward pass computes again; see `layers.stacked`.
     attention: `auto`, or a key of `attention_choice.KERNELS`.
     dropout: share of features dropped where a key is given.
-    dtype: of the computation; parameters are float32.
+    dtype: of the computation within the blocks; parameters and the residual
+      stream are float32.
   """
 
   vocabulary_size: int
@@ -205,10 +206,13 @@ class Block(nn.Module):
         name="mlp",
       )(y)
 
+    def added(name, y):
+      return drop(after(name, y)).astype(layers.STREAM)
+
     y, new = attend(_norm(s, "attention_norm")(x))
-    y = drop(after("attention_post_norm", y))
+    y = added("attention_post_norm", y)
     stream = x if s.parallel else x + y
-    z = drop(after("mlp_post_norm", mlp(_norm(s, "mlp_norm")(stream))))
+    z = added("mlp_post_norm", mlp(_norm(s, "mlp_norm")(stream)))
     return (x + y + z if s.parallel else stream + z), new
 
 
@@ -322,8 +326,8 @@ class Decoder(nn.Module):
     s = self.settings
     x = self.embedding(ids)
     if s.embedding_scale != 1.0:
-      # Rounded like the embedding, as the released Gemma does.
-      x = x * jnp.asarray(s.embedding_scale, x.dtype)
+      # Rounded to the dtype of the computation, as the released Gemma does.
+      x = x * jnp.asarray(s.embedding_scale, s.dtype).astype(x.dtype)
     if s.learned_positions:
       x = x + self.position_embedding(position)
     return x

@@ -13,6 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+# Of the residual stream, whatever dtype the blocks compute in: they read it
+# through a norm and add to it, so that no layer rounds what others wrote. It is
+# [B, T, D]; what the backward pass keeps of a rematerialised block is this
+# alone, twice the bytes of a bfloat16 stream.
+STREAM = jnp.float32
+
 
 class Projection(nn.Module):
   """A linear map over the last `contract` axes of its input.
@@ -37,6 +43,29 @@ class Projection(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
+    if self.has_variable("params", ROWS):
+      rows = self.get_variable("params", ROWS)
+      lead = x.shape[: x.ndim - self.contract]
+      out = _of_few(
+        rows.astype(self.dtype),
+        x.astype(self.dtype).reshape(-1, rows.shape[1]),
+        self.output_dtype,
+      ).reshape(lead + self.shape[self.contract :])
+    else:
+      out = self._multiplied(x)
+    if not self.bias:
+      return out
+    bias = self.param(
+      "bias",
+      nn.with_logical_partitioning(
+        nn.initializers.zeros, self.axes[self.contract :]
+      ),
+      self.shape[self.contract :],
+      jnp.float32,
+    )
+    return out + jnp.broadcast_to(bias.astype(out.dtype), out.shape)
+
+  def _multiplied(self, x):
     inputs = tuple(range(self.contract))
     kernel = self.param(
       "kernel",
@@ -54,23 +83,52 @@ class Projection(nn.Module):
       jnp.float32,
     )
     last = tuple(range(x.ndim - self.contract, x.ndim))
-    out = jax.lax.dot_general(
+    return jax.lax.dot_general(
       x.astype(self.dtype),
       kernel.astype(self.dtype),
       ((last, inputs), ((), ())),
       preferred_element_type=self.output_dtype,
     )
-    if not self.bias:
-      return out
-    bias = self.param(
-      "bias",
-      nn.with_logical_partitioning(
-        nn.initializers.zeros, self.axes[self.contract :]
-      ),
-      self.shape[self.contract :],
-      jnp.float32,
-    )
-    return out + jnp.broadcast_to(bias.astype(out.dtype), out.shape)
+
+
+# A kernel as a matrix [outputs, inputs], where `for_few` made it one.
+ROWS = "rows"
+_FEW = 32
+
+
+def for_few(params: Any, axes: Any) -> Any:
+  """Parameters whose projections are quicker for few tokens, as in decoding.
+
+  Each kernel is a matrix [outputs, inputs] then, named `rows`.
+
+  Args:
+    params: of modules whose projections are from or to the width.
+    axes: the same tree; the logical names of each leaf's axes.
+  """
+  if not isinstance(params, dict):
+    return params
+  made = {name: for_few(part, axes[name]) for name, part in params.items()}
+  if "kernel" not in made:
+    return made
+  kernel = made.pop("kernel")
+  if axes["kernel"][0] == "width":
+    matrix = kernel.reshape(kernel.shape[0], -1)
+  else:
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+  return made | {ROWS: matrix.T}
+
+
+def _of_few(rows, x, dtype):
+  """x rows^T: [N, I] and [O, I] to [N, O].
+
+  Where the large operand is on the right, XLA on CPU packs it anew in every
+  product; with N = 8 that costs as much as the product. The barrier keeps it
+  from changing the sides.
+  """
+  out = jax.lax.dot_general(
+    rows, x, (((1,), (1,)), ((), ())), preferred_element_type=dtype
+  )
+  return jax.lax.optimization_barrier(out).T
 
 
 class RMSNorm(nn.Module):
@@ -197,7 +255,11 @@ class MLP(nn.Module):
 
 
 class Embedding(nn.Module):
-  """A vector for each token id, and the logits of a state against them."""
+  """A vector for each token id, and the logits of a state against them.
+
+  Vectors are of dtype `STREAM`; logits are products in `dtype`, whose sums are
+  float32.
+  """
 
   vocabulary_size: int
   width: int
@@ -215,13 +277,18 @@ class Embedding(nn.Module):
     )
 
   def __call__(self, ids: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-    return self.table.astype(self.dtype)[ids]
+    return self.table[ids].astype(STREAM)
 
   def logits(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
     """Inner products with every token's vector."""
+    x, table = x.astype(self.dtype), self.table.astype(self.dtype)
+    if x.size <= _FEW * self.width:
+      flat = x.reshape(-1, self.width)
+      out = _of_few(table, flat, jnp.float32)
+      return out.reshape(*x.shape[:-1], self.vocabulary_size)
     return jax.lax.dot_general(
-      x.astype(self.dtype),
-      self.table.astype(self.dtype),
+      x,
+      table,
       (((x.ndim - 1,), (1,)), ((), ())),
       preferred_element_type=jnp.float32,
     )

@@ -40,7 +40,8 @@ class T5Settings:
       has a bias.
     start_id: what the decoder reads before the first response token.
     dropout: share of features dropped where a key is given.
-    dtype: of the computation; parameters are float32.
+    dtype: of the computation within the blocks; parameters and the residual
+      stream are float32.
   """
 
   vocabulary_size: int
@@ -128,7 +129,7 @@ class DecoderBlock(nn.Module):
       kernel=s.attention,
       name="cross_attention",
     )(_norm(s, "cross_attention_norm")(x), memory, cross_mask)
-    x = x + nn.Dropout(s.dropout, deterministic=deterministic)(y)
+    x = x + _added(self, y, deterministic)
     return _mlp(self, x, deterministic), new
 
 
@@ -295,7 +296,7 @@ def _attend_to_self(block, x, mask, prefix, bias, deterministic, slot=None):
     bias=bias,
     slot=slot,
   )
-  return x + nn.Dropout(s.dropout, deterministic=deterministic)(y), new
+  return x + _added(block, y, deterministic), new
 
 
 def _mlp(block, x, deterministic):
@@ -310,5 +311,10 @@ def _mlp(block, x, deterministic):
     output_dtype=jnp.float32,
     name="mlp",
   )(_norm(s, "mlp_norm")(x))
-  y = nn.Dropout(s.dropout, deterministic=deterministic)(y)
-  return x + y.astype(x.dtype)
+  return x + _added(block, y, deterministic)
+
+
+def _added(block, y, deterministic):
+  """What is added to the stream."""
+  y = nn.Dropout(block.settings.dropout, deterministic=deterministic)(y)
+  return y.astype(layers.STREAM)
