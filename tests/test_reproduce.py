@@ -9,8 +9,8 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "reproduce"
 QUICK = ("soft_q_tree", "preference_games", "exploitability_sweep")
-# What has a page of its own.
-STUDIES = ("rlhf_small", "rlhf_page")
+# No published illustrations: they have no section on the page.
+STUDIES = ("lab", "rlhf_small", "rlhf_page")
 NAMES = sorted(
   path.stem
   for path in FOLDER.glob("*.py")

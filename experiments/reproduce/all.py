@@ -34,8 +34,8 @@ ILLUSTRATIONS = (
   "grpo_length_bias",
   "best_of_n",
 )
-# Not illustrations: a study of its own, with its page.
-STUDIES = {"rlhf_small", "rlhf_page"}
+# No published illustrations: they have no section on the page.
+STUDIES = {"lab", "rlhf_small", "rlhf_page"}
 
 
 def main() -> None:
