@@ -63,7 +63,9 @@ def answer(
       model, params, prompt, key, eos_id=tokenizer.eos_id, **settings
     ).responses
 
-  run = parallel.jit(generate, out_shardings=parallel.replicated(mesh))
+  run = parallel.guarded(
+    parallel.jit(generate, out_shardings=parallel.replicated(mesh)), "answering"
+  )
   parts = []
   for index, part in enumerate(batches(prompt, batch_size)):
     out = run(

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from alignment_jax.models import layers
 from alignment_jax.types import Tokens
 
 Params = PyTree
@@ -101,7 +102,8 @@ class Model(NamedTuple):
       the first.
     settings: the frozen dataclass the network was made from.
     unstack: (Params) -> layers, what `step` makes of the parameters if it is
-      not given it; to be done once before a loop of steps.
+      not given it: each layer apart, its kernels as `layers.for_few` turns
+      them; to be done once before a loop of steps.
   """
 
   init: Callable[[Key[Array, ""]], Params]
@@ -204,7 +206,9 @@ def make(network: Any, settings: Any, *, stack: str) -> Model:
     return jnp.concatenate([first, rest], axis=1)
 
   def unstack(params):
-    return _layers(params[stack])
+    return tuple(
+      layers.for_few(layer, kinds) for layer in _layers(params[stack])
+    )
 
   def step(params, cache, ids, layers=None):
     def mark(array, column):
@@ -231,6 +235,8 @@ def make(network: Any, settings: Any, *, stack: str) -> Model:
     )
 
   axes = nn.get_partition_spec(jax.eval_shape(boxed, jax.random.key(0)))
+  # Without the axis of the layers.
+  kinds = jax.tree.map(lambda names: names[1:], axes[stack])
   return Model(
     init=init,
     axes=axes,

@@ -59,7 +59,9 @@ def sampler(
   Raises, when called:
     FeedError: the judge failed, or said something that is no score.
   """
-  sample = parallel.jit(collect.sample)
+  sample = parallel.guarded(
+    parallel.jit(collect.sample), "sampling", programs=2
+  )
 
   def run(step, version, trainable, slow):
     batch, about = batches(step)
@@ -67,11 +69,6 @@ def sampler(
     rollout = jax.device_get(
       sample(trainable, slow, parallel.put_batch(mesh, batch), collect_key)
     )
-    if parallel.compilations(sample) > 2:
-      raise RuntimeError(
-        f"sampling was compiled again at step {step}: the shape, dtype or"
-        " sharding of its prompts or parameters changed"
-      )
     rollout = rollout.replace(version=np.full_like(rollout.version, version))
     if collect.wants == "nothing":
       return Judged(rollout, np.zeros(rollout.ended.shape, np.float32), about)
