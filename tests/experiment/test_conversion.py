@@ -179,7 +179,10 @@ def _small(hub):
 @pytest.mark.parametrize(
   "damage, message",
   [
-    (_lose("tokenizer.json"), "no tokenizer.json and no spiece.* in .*save the tokenizer"),
+    (
+      _lose("tokenizer.json"),
+      "no tokenizer.json and no spiece.* in .*save the tokenizer",
+    ),
     (_lose("tokenizer_config.json"), "which token ends a text"),
     (_lose("config.json"), "holds neither config.json.*nor model.json"),
     (_small, "vocabulary has 100 rows"),
