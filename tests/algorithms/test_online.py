@@ -116,9 +116,7 @@ def one_update(name, model, *, devices=1, **options):
     }
     return data[algorithm.batch](), {}
 
-  mesh = make_mesh(
-    data=-1, fsdp=1, tensor=1, devices=jax.devices()[:devices]
-  )
+  mesh = make_mesh(data=-1, fsdp=1, tensor=1, devices=jax.devices()[:devices])
   judge = judge_for(algorithm.collect.wants)
   feed = feeds.synchronous(algorithm.collect, judge, batches, key, mesh=mesh)
   batch, about = feed(0, first)

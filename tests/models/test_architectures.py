@@ -144,10 +144,11 @@ def _compiled(function, **options):
 def world(request):
   settings = huggingface.settings_of(CONFIGS[request.param], Path("-"), {})
   model = zoo.build(settings)
+  own = np.random.default_rng(list(request.param.encode()))
   params = jax.tree.map(
     # Biases and scales that start at 0 or 1 would hide a mistake.
     lambda leaf: (
-      leaf + jnp.asarray(0.02 * _random.normal(size=leaf.shape), jnp.float32)
+      leaf + jnp.asarray(0.02 * own.normal(size=leaf.shape), jnp.float32)
     ),
     _compiled(model.init)(jax.random.key(0)),
   )
@@ -202,10 +203,19 @@ def test_a_mesh_changes_no_logit(world):
 
 
 def test_bfloat16_log_probabilities_stay_near_float32(world):
+  # Maps of a third of unit gain, which is still ten times what checkpoints
+  # start from at such widths. At unit gain to round the weights alone, with
+  # all else in float32, moves single tokens by more than 0.02 nats.
+  params = jax.tree_util.tree_map_with_path(
+    lambda path, leaf: (
+      leaf / 3 if base.leaf_name(path).endswith("kernel") else leaf
+    ),
+    world.params,
+  )
+  _, whole = _compiled(_forward(world.model))(params, PROMPTS, RESPONSES)
   half = zoo.build(zoo.changed(world.settings, {"dtype": "bfloat16"}))
-  _, logprobs = _compiled(_forward(half))(world.params, PROMPTS, RESPONSES)
+  _, logprobs = _compiled(_forward(half))(params, PROMPTS, RESPONSES)
   assert logprobs.dtype == jnp.float32
-  difference = (np.asarray(logprobs) - world.logprobs)[REAL]
-  # In nats. To round the weights alone moves single tokens by up to 0.016.
-  assert np.sqrt(np.mean(difference**2)) < 2e-2
+  difference = np.asarray(logprobs - whole)[REAL]
+  assert np.max(np.abs(difference)) < 2e-2  # nats
   assert np.any(difference)

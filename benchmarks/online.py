@@ -1,0 +1,162 @@
+"""What generation beside learning is worth, and what a step costs around it.
+
+    python benchmarks/online.py
+
+RLOO with a judge that counts a token, on two CPU devices of one thread each.
+
+1. Synchronous seconds per step over asynchronous (staleness 1), both on one
+   device for each of the two; the limit is (sampling + learning) / the longer
+   of the two. Rewards at the end of both runs.
+2. The share of a synchronous step that is neither sampling, judging nor the
+   update.
+"""
+
+import os
+import statistics
+import time
+
+os.environ["XLA_FLAGS"] = (
+  os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
+)
+
+os.environ["JAX_NUM_CPU_DEVICES"] = "2"
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import app, flags
+
+from alignment_jax import algorithms, models, parallel, types
+from alignment_jax.algorithms import online
+from alignment_jax.training import asynchronous, feeds, state, step
+
+STEPS = flags.DEFINE_integer("steps", 40, "updates of each run")
+ROUNDS = flags.DEFINE_integer("rounds", 3, "pairs of runs; the median counts")
+EPOCHS = flags.DEFINE_integer("epochs", 1, "of each batch, to make it longer")
+TOKENS = flags.DEFINE_integer("max_tokens", 24, "length of a response")
+ROWS, TARGET, WARM = 4, 5, 3
+KEY = jax.random.key(0)
+
+
+def batches(number):
+  random = np.random.default_rng(number)
+  ids = random.integers(2, 256, (ROWS, 8)).astype(np.int32)
+  return types.Prompts(types.Tokens(ids, np.ones(ids.shape, bool))), {}
+
+
+def judge(rollout):
+  counts = (rollout.responses.ids == TARGET) & rollout.responses.mask
+  return counts.sum(axis=-1).astype(np.float32)
+
+
+class Run:
+  """One way to train; programs are compiled by the first `WARM` steps."""
+
+  def __init__(self):
+    generator, learner = (
+      parallel.make_mesh(data=1, fsdp=1, tensor=1, devices=[device])
+      for device in jax.devices()[:2]
+    )
+    self.model = models.make_model("decoder_mini", vocabulary_size=256)
+    sampling = online.Sampling(
+      samples=4, max_tokens=TOKENS.value, temperature=1.0, eos_id=1
+    )
+    algorithm = algorithms.rloo(self.model, sampling=sampling, beta=0.02)
+    self.optimizer = optax.adam(3e-4)
+    self.algorithm = algorithm
+    self.learner, self.generator = learner, generator
+    self.make = feeds.sampler(
+      algorithm.collect, judge, batches, KEY, mesh=generator
+    )
+    self.finish = feeds.preparer(algorithm.collect, learner)
+    self.place = asynchronous.placer(generator, self.model.axes)
+    self.update = parallel.jit(
+      step.make_update(algorithm, self.optimizer, epochs=EPOCHS.value),
+      donate_argnums=0,
+    )
+
+  def start(self):
+    return jax.device_put(
+      parallel.jit(
+        lambda: state.make_state(
+          self.algorithm, self.optimizer, KEY, self.model.init(KEY)
+        )
+      )(),
+      parallel.replicated(self.learner),
+    )
+
+  def seconds(self, staleness):
+    """Seconds per step after the warm-up, and the last mean reward."""
+    now = self.start()
+    with asynchronous.Asynchronous(
+      self.make,
+      self.finish,
+      place=self.place,
+      start=0,
+      steps=STEPS.value + WARM,
+      staleness=staleness,
+      restart_every=10**9,
+    ) as feed:
+      for number in range(STEPS.value + WARM):
+        if number == WARM:
+          jax.block_until_ready(now)
+          begun = time.perf_counter()
+        batch, _ = feed(number, now)
+        now, metrics = self.update(now, batch, KEY)
+        # As a loop that logs every step does.
+        rewards = float(metrics["rewards/mean"])
+    jax.block_until_ready(now)
+    return (time.perf_counter() - begun) / STEPS.value, rewards
+
+  def parts(self):
+    """Seconds of sampling and judging, of preparing and updating, and the
+    share of a whole step that is neither."""
+    now, made, learnt, whole = self.start(), [], [], []
+    for number in range(STEPS.value + WARM):
+      begun = time.perf_counter()
+      params = jax.block_until_ready(
+        self.place(jax.tree.map(jnp.copy, (now.trainable, now.slow)))
+      )
+      placed = time.perf_counter()
+      judged = self.make(number, number, *params)
+      sampled = time.perf_counter()
+      batch, _ = self.finish(number, now, judged)
+      now, metrics = self.update(now, batch, KEY)
+      jax.block_until_ready(now)
+      done = time.perf_counter()
+      float(metrics["rewards/mean"])
+      if number >= WARM:
+        made.append(sampled - placed)
+        learnt.append(done - sampled)
+        whole.append(time.perf_counter() - begun)
+    total = statistics.median(whole)
+    made, learnt = statistics.median(made), statistics.median(learnt)
+    return made, learnt, 1 - (made + learnt) / total
+
+
+def main(argv):
+  del argv
+  run = Run()
+  made, learnt, overhead = run.parts()
+  print(f"on {jax.devices()[0].device_kind}, two devices of one thread each")
+  print(f"sampling and judging / learning: {made / learnt:.2f}")
+  print(f"share of a step outside both: {overhead:.1%}")
+  ratios, rewards = [], []
+  for _ in range(ROUNDS.value):
+    (slow, before), (fast, after) = run.seconds(0), run.seconds(1)
+    ratios.append(slow / fast)
+    rewards.append((before, after))
+  print(
+    "synchronous / asynchronous seconds per step:"
+    f" {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); the limit here is"
+    f" {(made + learnt) / max(made, learnt):.2f}"
+  )
+  print(
+    "mean reward at the end, synchronous and asynchronous:"
+    f" {rewards[-1][0]:.2f} and {rewards[-1][1]:.2f}"
+  )
+
+
+if __name__ == "__main__":
+  app.run(main)
