@@ -149,7 +149,8 @@ def main(argv):
     rewards.append((before, after))
   print(
     "synchronous / asynchronous seconds per step:"
-    f" {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); the limit here is"
+    f" {statistics.median(ratios):.2f} ({min(ratios):.2f} to"
+    f" {max(ratios):.2f}); the limit here is"
     f" {(made + learnt) / max(made, learnt):.2f}"
   )
   print(
