@@ -1,7 +1,7 @@
 """Batches as a function of seed and step, so that resuming needs no state."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -118,20 +118,6 @@ class Loader:
       ]
     )
 
-  def epoch(self) -> Iterator[tuple[Any, np.ndarray]]:
-    """Every row once, in order, and which rows of the batch are real.
-
-    The last batch is filled up with rows whose responses are masked whole and
-    whose weight is 0; their prompt is a real one, so that no attention is over
-    nothing.
-    """
-    for start in range(0, len(self), self._batch_size):
-      count = min(self._batch_size, len(self) - start)
-      places = np.arange(start, start + self._batch_size)
-      real = np.arange(self._batch_size) < count
-      batch, _ = self.rows([int(i) for i in np.where(real, places, 0)])
-      yield _blanked(batch, real), real
-
   def rows(self, indices: Sequence[int]) -> tuple[Any, dict[str, int]]:
     """The rows at these places as one batch, and how many texts were cut."""
     encoded = [self._encoded(index) for index in indices]
@@ -215,24 +201,3 @@ class Loader:
   def _permute(self, epoch):
     rng = np.random.default_rng([self._seed, int(epoch)])
     return rng.permutation(len(self))
-
-
-def _blanked(batch, real):
-  """The batch with the responses of unreal rows masked and their weight 0."""
-
-  def masked(tokens):
-    shape = (-1, *[1] * (tokens.mask.ndim - 1))
-    return tokens.replace(mask=tokens.mask & real.reshape(shape))
-
-  if isinstance(batch, Demonstration):
-    return batch.replace(response=masked(batch.response))
-  if isinstance(batch, PreferencePair):
-    return batch.replace(
-      chosen=masked(batch.chosen),
-      rejected=masked(batch.rejected),
-      weight=np.where(real, batch.weight, np.float32(0)),
-    )
-  return batch.replace(
-    responses=masked(batch.responses),
-    rewards=np.where(real[:, None], batch.rewards, np.float32(0)),
-  )

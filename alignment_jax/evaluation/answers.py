@@ -8,8 +8,12 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from alignment_jax import parallel, sampling
+from alignment_jax.data import buckets
 from alignment_jax.models import base
 from alignment_jax.types import Tokens
+
+# Columns of padding that no prompt needs are cut down to a multiple of this.
+BUCKET = 8
 
 
 class Answers(NamedTuple):
@@ -66,6 +70,8 @@ def answer(
   run = parallel.guarded(
     parallel.jit(generate, out_shardings=parallel.replicated(mesh)), "answering"
   )
+  # One width for all, so there is one program still.
+  prompt = buckets.trim(prompt, BUCKET)
   parts = []
   for index, part in enumerate(batches(prompt, batch_size)):
     out = run(

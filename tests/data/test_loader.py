@@ -134,39 +134,11 @@ def test_the_order_far_into_training_needs_no_walk_to_it():
   assert len(which(make().batch(10**9)[0])) == 4
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("count", [1, 4, 7])
-def test_an_evaluation_epoch_covers_every_row_once_in_order(kind, count):
-  seen = []
-  for batch, real in make(kind, count=count).epoch():
-    assert real.shape == (4,) and real.dtype == np.bool_
-    seen += [
-      i for i, is_real in zip(which(batch), real, strict=True) if is_real
-    ]
-    assert batch.prompt.mask.any(1).all()  # attention over nothing is NaN
-  assert seen == list(range(count))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_rows_that_fill_the_last_batch_count_for_nothing(kind):
-  batch, real = list(make(kind, count=5).epoch())[-1]
-  assert real.tolist() == [True, False, False, False]
-  responses = {
-    "demonstration": lambda: [batch.response],
-    "preference": lambda: [batch.chosen, batch.rejected],
-    "feedback": lambda: [batch.responses],
-  }[kind]()
-  for tokens in responses:
-    assert tokens.mask.reshape(4, -1).any(1).tolist() == real.tolist()
-  if kind == "preference":
-    assert batch.weight.tolist() == [5.0, 0.0, 0.0, 0.0]
-
-
-def test_an_epoch_does_not_change_what_batches_hold():
-  loader = make("preference", count=5)
-  before = loader.batch(0)[0]
-  list(loader.epoch())
-  assert_equal(loader.batch(0)[0], before)
+def test_a_batch_of_prompts_has_those_of_the_demonstrations():
+  prompts, _ = make("prompt", count=5).batch(0)
+  assert_equal(
+    prompts.prompt, make("demonstration", count=5).batch(0)[0].prompt
+  )
 
 
 def test_rewards_have_mean_zero_and_variance_one_over_the_data():
@@ -179,7 +151,7 @@ def test_held_out_rewards_are_scaled_as_the_training_rewards():
   train = make("feedback", count=8)
   assert train.reward_scale == (3.5, np.arange(8).std())
   held_out = make("feedback", count=2, reward_scale=train.reward_scale)
-  (batch, _), *_ = held_out.epoch()
+  batch, _ = held_out.rows([0, 1])
   np.testing.assert_allclose(
     batch.rewards[:2, 0], (np.arange(2) - 3.5) / np.arange(8).std(), rtol=1e-6
   )
