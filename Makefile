@@ -20,12 +20,12 @@ PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install install-dev quickstart smollm2 reproduce rlhf-small \
-  benchmarks test test-core \
+  benchmarks benchmark-decoding test test-core \
   test-slow test-parity lint clean check-python
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
-	  /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	  /^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV)" \
 	  "CONFIG=$(CONFIG) WORKDIR=$(WORKDIR)"
 
@@ -52,6 +52,12 @@ benchmarks: $(INSTALLED)  ## ratios against a baseline in the same run
 	$(VENV)/bin/python benchmarks/losses.py
 	$(VENV)/bin/python benchmarks/nash_md.py
 	$(VENV)/bin/python benchmarks/models.py
+	$(VENV)/bin/python benchmarks/online.py
+	$(VENV)/bin/python benchmarks/import_memory.py
+
+# After `make test-parity`, which brings transformers, and `make smollm2`.
+benchmark-decoding: $(INSTALLED)  ## tokens a second against transformers
+	$(VENV)/bin/python benchmarks/decoding.py
 
 # Compiled programs are kept between runs: the second run of the tests is
 # about twice as fast. The tests describe a CPU with eight devices.
