@@ -94,7 +94,7 @@ def test_a_prepared_dataset_is_summarised(prepared):
     "tfds:human_ratings/feedback", data_dir=str(prepared)
   ).splitlines()
   kinds = [line.partition(":")[0] for line in lines]
-  assert kinds == ["demonstration", "no preference", "feedback"]
+  assert kinds == ["demonstration", "no preference", "feedback", "prompt"]
 
 
 def test_a_row_that_cannot_be_used_is_an_error(tmp_path):

@@ -172,7 +172,7 @@ def test_a_stage_of_adapters_ends_with_full_parameters(adapted):
   )
   # Rank and alpha of the config.
   pair = state["trainable"]["policy"]["blocks/attention/query/kernel"]
-  expected = 32.0 / 4 * np.einsum("ldr,lrhw->ldhw", pair["a"], pair["b"])
+  expected = 16.0 / 4 * np.einsum("ldr,lrhw->ldhw", pair["a"], pair["b"])
   kernel, old = (
     tree["blocks"]["attention"]["query"]["kernel"] for tree in (final, base)
   )

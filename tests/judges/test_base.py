@@ -193,9 +193,17 @@ def test_wrong_names_and_settings_say_what_there_is():
 
 @pytest.mark.parametrize("name", sorted(set(judges.JUDGES) - {"unit_tests"}))
 def test_every_judge_keeps_the_contract(name):
+  words = ["a", "b", "2", "it", "is", "3"]
   settings = {
     "regex": {"pattern": "2"},
     "full_regex": {"pattern": "2"},
+    "lab_class": {
+      "words": words,
+      "matrix": [[0.5, 0.9], [0.1, 0.5]],
+      "opponent": [0.5, 0.5],
+    },
+    "lab_gold": {"words": words},
+    "lab_proxy": {"words": words, "noise": 0.5},
     "length_target": {"target": 3.0},
   }
   judge = judges.JUDGES[name](**settings.get(name, {}))
