@@ -1,9 +1,11 @@
 """Strict numerics, eight CPU devices, and shapes checked in every call.
 
+Compiling dominates these tests, so XLA is asked not to optimise.
 This file is loaded before any test imports JAX or the library, so that the
 settings hold for both. Warnings are errors by `pyproject.toml`.
 """
 
+import os
 from pathlib import Path
 
 import flax.struct
@@ -13,6 +15,11 @@ import jaxtyping
 
 ROOT = Path(__file__).resolve().parents[1]
 
+UNOPTIMISED = (
+  "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
+# Read when the backend starts; processes that a test starts inherit it.
+os.environ["XLA_FLAGS"] = f"{UNOPTIMISED} {os.environ.get('XLA_FLAGS', '')}"
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
