@@ -203,7 +203,7 @@ def test_a_mesh_changes_no_logit(world):
 
 
 def test_bfloat16_log_probabilities_stay_near_float32(world):
-  # Maps of a third of unit gain, which is still ten times what checkpoints
+  # Maps of a third of unit gain, still about three times what checkpoints
   # start from at such widths. At unit gain to round the weights alone, with
   # all else in float32, moves single tokens by more than 0.02 nats.
   params = jax.tree_util.tree_map_with_path(
