@@ -1,8 +1,8 @@
 """DAPO (Yu et al., 2025, arXiv:2503.14476).
 
 GRPO with a clip that lets ratios rise further than fall, one mean over all
-tokens, groups of equal rewards left out, and answers near the length limit made
-worse. VADER's rules reward the answers.
+tokens, groups of other prompts for those of equal rewards, and answers near the
+length limit made worse. VADER's rules reward the answers.
 
     python experiments/train.py --config=configs/dapo.py \
         --workdir=runs/dapo
@@ -26,6 +26,7 @@ def get_config(size: str = ""):
       clip_high=0.28,
       overlong="soft",
       overlong_cache=4,
+      rounds=2,
     ),
     samples=8,
   )

@@ -24,11 +24,17 @@ class Collect(NamedTuple):
       the method knows by itself, and gets zeros [B, K].
     prepare: (trainable, slow, Rollout, what the judge said) -> what `loss`
       takes; every leaf has a row for each prompt.
+    useful: what the judge said, NumPy -> [B], whose prompts there is something
+      to learn from; the others make room for useful ones of further prompts.
+      None keeps all.
+    rounds: how often further prompts are sampled at most, per batch.
   """
 
   sample: Callable[..., Any]
   wants: str
   prepare: Callable[..., Any]
+  useful: Callable[[Any], Any] | None = None
+  rounds: int = 0
 
 
 class Algorithm(NamedTuple):

@@ -19,14 +19,15 @@ def dapo(
   clip_high: float,
   overlong: str = "none",
   overlong_cache: int = 0,
+  rounds: int = 0,
 ) -> base.Algorithm:
   """DAPO: GRPO with four changes, and no KL to the reference.
 
   A ratio may rise further than it may fall; every token of the batch counts the
-  same; a group whose judged rewards are all equal counts nothing; responses
-  that are too long are masked or made worse. The paper samples again until no
-  group is equal: here such a group leaves the mean, so the batch is smaller by
-  it (`groups/dropped` is their share).
+  same; a group whose judged rewards are all equal teaches nothing and makes
+  room for one of another prompt; responses that are too long are masked or made
+  worse. The paper samples until the batch is full; here `rounds` bounds that,
+  and what is equal after them leaves the mean (`groups/dropped` is its share).
 
   Args:
     model: the network.
@@ -38,6 +39,8 @@ def dapo(
       stays in its group's mean; `soft`, `overlong_penalty` is added to rewards.
     overlong_cache: of `soft`: tokens before `sampling.max_tokens` over which
       the penalty grows; a fifth of them in the paper.
+    rounds: how often as many further prompts are sampled at most, while groups
+      are equal; 0 samples no others.
   """
   sampling.at_least(2, "dapo")
   guards.between(0.0, 1.0, clip_low=clip_low)
@@ -55,10 +58,14 @@ def dapo(
       f"overlong_cache must be in [0, {sampling.max_tokens}], the tokens of a"
       f" response, got {overlong_cache}"
     )
+  guards.non_negative(rounds=rounds)
+
+  def useful(scores):
+    return scores.max(axis=-1) > scores.min(axis=-1)
 
   def advantages(experience):
     scores = experience.scores
-    spread = jnp.max(scores, axis=-1) > jnp.min(scores, axis=-1)
+    spread = useful(scores)
     counted = jnp.broadcast_to(spread[:, None], scores.shape)
     if overlong == "mask":
       counted &= experience.rollout.ended
@@ -98,7 +105,8 @@ def dapo(
     dropped = batch.extra["dropped"].astype(jnp.float32)
     return total, {**metrics, "groups/dropped": online.mean(dropped)}
 
-  return algorithm._replace(loss=loss)
+  collect = algorithm.collect._replace(useful=useful, rounds=rounds)
+  return algorithm._replace(collect=collect, loss=loss)
 
 
 def overlong_penalty(

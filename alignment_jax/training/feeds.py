@@ -19,6 +19,9 @@ from alignment_jax.training.state import TrainState
 Batches = Callable[[int], tuple[Any, Mapping[str, Any]]]
 Feed = Callable[[int, TrainState], tuple[Any, Mapping[str, Any]]]
 
+# Further than a run is long: where the prompts and draws of further rounds are.
+FAR = 2**22
+
 # (rollout on the host) -> rewards [B, K] or preferences [B, K, K]
 Judge = Callable[[Any], np.ndarray]
 
@@ -64,8 +67,24 @@ def sampler(
   )
 
   def run(step, version, trainable, slow):
-    batch, about = batches(step)
-    collect_key, _ = steps.keys_of(key, step)
+    judged = attempt(step, step, version, trainable, slow)
+    if collect.useful is None:
+      return judged
+    missing = ~collect.useful(judged.scores)
+    rounds = 0
+    while missing.any() and rounds < collect.rounds:
+      rounds += 1
+      # Prompts and draws of a step that no run reaches.
+      more = attempt(step, step + rounds * FAR, version, trainable, slow)
+      judged, missing = _filled(
+        judged, missing, more, np.asarray(collect.useful(more.scores))
+      )
+    about = {**judged.about, "groups/rounds": rounds}
+    return judged._replace(about=about)
+
+  def attempt(step, place, version, trainable, slow):
+    batch, about = batches(place)
+    collect_key, _ = steps.keys_of(key, place)
     rollout = jax.device_get(
       sample(trainable, slow, parallel.put_batch(mesh, batch), collect_key)
     )
@@ -82,6 +101,25 @@ def sampler(
     return Judged(rollout, scores, about)
 
   return run
+
+
+def _filled(judged, missing, more, useful):
+  """Rows that are missing in one rollout, from the useful ones of another."""
+  places, found = np.flatnonzero(missing), np.flatnonzero(useful)
+  count = min(len(places), len(found))
+  places, found = places[:count], found[:count]
+
+  def fill(old, new):
+    filled = np.array(old)
+    filled[places] = new[found]
+    return filled
+
+  rollout, scores = jax.tree.map(
+    fill, (judged.rollout, judged.scores), (more.rollout, more.scores)
+  )
+  left = missing.copy()
+  left[places] = False
+  return judged._replace(rollout=rollout, scores=scores), left
 
 
 def preparer(collect: Collect, mesh: jax.sharding.Mesh) -> Callable:
