@@ -108,15 +108,17 @@ class Loader:
       response per prompt), and counts under `data/prompts_cut`,
       `data/responses_cut` and `data/empty_responses`.
     """
+    return self.rows(self.places(step))
+
+  def places(self, step: int) -> list[int]:
+    """Where the rows of the batch of one step are in the source."""
     if step < 0:
       raise ValueError(f"step {step} is negative")
     places = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
-    return self.rows(
-      [
-        int(self._permutation(place // len(self))[place % len(self)])
-        for place in places
-      ]
-    )
+    return [
+      int(self._permutation(place // len(self))[place % len(self)])
+      for place in places
+    ]
 
   def rows(self, indices: Sequence[int]) -> tuple[Any, dict[str, int]]:
     """The rows at these places as one batch, and how many texts were cut."""

@@ -2,7 +2,8 @@
 
 Kinds: `demonstration` (prompt, response), `preference` (prompt, chosen,
 rejected, with probability and weight), `feedback` (prompt, response, reward),
-`prompt` (prompt alone, for methods that answer it themselves).
+`prompt` (prompt, for methods that answer it themselves; and the response that a
+person wrote, where the row has one, for judges that compare with it).
 """
 
 import math
@@ -46,9 +47,8 @@ def canonical(row: Any, kind: str, where: str) -> dict[str, Any]:
     UserError: a text is empty or no text, a number is none or out of range.
   """
   columns = _columns(row, where)
-  if kind == "demonstration" and "response" not in columns:
-    if "chosen" in columns:
-      columns["response"] = columns["chosen"]
+  if kind in ("demonstration", "prompt") and "chosen" in columns:
+    columns.setdefault("response", columns["chosen"])
   missing = [name for name in NEEDED[kind] if name not in columns]
   if missing:
     raise MissingColumns(
@@ -70,6 +70,8 @@ def canonical(row: Any, kind: str, where: str) -> dict[str, Any]:
         for name in result
       },
     }
+  if kind == "prompt" and not _is_blank(columns.get("response", "")):
+    result["response"] = _text(columns["response"], f"{where}: 'response'")
   if kind == "feedback":
     result["reward"] = _number(columns["reward"], f"{where}: 'reward'")
   if kind == "preference":
@@ -176,6 +178,10 @@ def _text(value, where):
   if not value.strip():
     raise errors.UserError(f"{where} is empty")
   return value
+
+
+def _is_blank(value):
+  return isinstance(value, str) and not value.strip()
 
 
 def _number(value, where):

@@ -31,6 +31,14 @@ PAIR = {"prompt": "q", "chosen": "good", "rejected": "bad"}
       {**PAIR, "probability": 0.25, "weight": 2.0, "chosen_reward": 1.0},
     ),
     ("demonstration", PAIR, {"prompt": "q", "response": "good"}),
+    ("prompt", PAIR, {"prompt": "q", "response": "good"}),
+    ("prompt", {"prompt": "q", "id": 7}, {"prompt": "q"}),
+    ("prompt", {"prompt": "q", "response": " "}, {"prompt": "q"}),
+    (
+      "prompt",
+      {"prompt": "q", "completion": "a"},
+      {"prompt": "q", "response": "a"},
+    ),
     (
       "demonstration",
       {"prompt": "q", "completion": "a"},
