@@ -45,7 +45,8 @@ def batches(number):
   return types.Prompts(types.Tokens(ids, np.ones(ids.shape, bool))), {}
 
 
-def judge(rollout):
+def judge(rollout, place):
+  del place
   counts = (rollout.responses.ids == TARGET) & rollout.responses.mask
   return counts.sum(axis=-1).astype(np.float32)
 

@@ -19,9 +19,10 @@ class Collect(NamedTuple):
   Attributes:
     sample: (trainable, slow, batch, key) -> Rollout.
     wants: what a judge must say of a rollout: `reward`, [B, K] of its
-      responses (and one more of the demonstration, if the rollout has one),
-      `preference`, [B, K, K], P(response i beats response j), or `nothing`:
-      the method knows by itself, and gets zeros [B, K].
+      responses; `rewards`, [B, K + 1, n] of n judges, one more for the
+      demonstration, the last; `preference`, [B, K, K], P(response i beats
+      response j); or `nothing`: the method knows by itself, and gets zeros
+      [B, K].
     prepare: (trainable, slow, Rollout, what the judge said) -> what `loss`
       takes; every leaf has a row for each prompt.
     useful: what the judge said, NumPy -> [B], whose prompts there is something

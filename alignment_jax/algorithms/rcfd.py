@@ -29,10 +29,12 @@ def rcfd(
       (c - mean) / deviation - beta log-ratio,    c = -(r - r_d)^2
 
   with mean and deviation of c over the batch. The paper needs no KL: beta is 0.
-  Its PPO has a value network; here the other responses to the prompt are the
-  baseline, and the ratio of whole responses is what is clipped. One judge gives
-  one reward, so the paper's sum of several calibrated ones, which is
-  `losses.rcfd_composite_reward`, is not offered here.
+  Where the judge is a `sum` of several, c is `losses.rcfd_composite_reward` of
+  theirs: each is calibrated and standardised by itself before they are added,
+  so that a weight other than 0 changes nothing.
+
+  The paper's PPO has a value network; here the other responses to the prompt
+  are the baseline, and the ratio of whole responses is what is clipped.
 
   Args:
     model: the network.
@@ -52,12 +54,12 @@ def rcfd(
     rewards, written = scores[:, :-1], scores[:, -1:]
     goals = jnp.broadcast_to(written, rewards.shape)
     calibrated = online.penalised(
-      losses.rcfd_reward(rewards, goals), rollout.ended, sampling
+      _calibrated(rewards, goals), rollout.ended, sampling
     )
     everywhere = jnp.ones(calibrated.shape, bool)
     experience = online.Experience(
       rollout=rollout,
-      scores=rewards,
+      scores=jnp.sum(rewards, axis=-1),
       reference=online.token_logprobs(
         model, slow["reference"], rollout.prompt, rollout.responses, sampling
       ),
@@ -65,13 +67,16 @@ def rcfd(
     )
     standard = returns.whiten(calibrated, everywhere)
     regularised = standard - beta * kl_control.sampled(experience)
-    distance = alignment(written[:, 0], rewards.reshape(-1))
+    judges = rewards.shape[-1]
+    distances = jax.vmap(alignment, in_axes=1)(
+      written.reshape(-1, judges), rewards.reshape(-1, judges)
+    )
     return experience.replace(
       extra={
         "advantages": losses.rloo_advantages(regularised),
-        "squared_errors": jnp.square(rewards - goals),
-        "demonstration": written[:, 0],
-        "alignment": jnp.full(written.shape[:1], distance),
+        "squared_errors": jnp.sum(jnp.square(rewards - goals), axis=-1),
+        "demonstration": jnp.sum(written[:, 0], axis=-1),
+        "alignment": jnp.full(written.shape[:1], jnp.mean(distances)),
       }
     )
 
@@ -99,11 +104,21 @@ def rcfd(
 
   return base.Algorithm(
     online.with_reference,
-    base.Collect(online.sample_policy(model, sampling), "reward", prepare),
+    base.Collect(online.sample_policy(model, sampling), "rewards", prepare),
     loss,
     base.frozen,
     Demonstration,
   )
+
+
+def _calibrated(rewards, goals):
+  """Calibrated rewards [B, K] of n judges, [B, K, n]."""
+  judges = rewards.shape[-1]
+  if judges == 1:
+    return losses.rcfd_reward(rewards, goals)[..., 0]
+  return losses.rcfd_composite_reward(
+    rewards.reshape(-1, judges), goals.reshape(-1, judges)
+  ).reshape(rewards.shape[:-1])
 
 
 def alignment(

@@ -113,7 +113,7 @@ def _compare(setup, before, after, rewards, numbers):
   """Win rates under each judge, and what the report shows of the answers."""
   chosen = setup.settings.evaluation
   judge = judges.build(chosen.judge)
-  references = _references(setup, before.prompts)
+  references = _references(setup, len(before.prompts))
 
   def said(answer):
     return np.asarray(judge(answer.prompts, answer.texts, references))
@@ -179,19 +179,10 @@ def _compare(setup, before, after, rewards, numbers):
   }
 
 
-def _references(setup, prompts):
+def _references(setup, count):
   """What people answered to the first held-out prompts; None if unknown."""
-  chosen = setup.settings.data
-  try:
-    written = data.open_source(
-      chosen.source, "demonstration", "test", data_dir=chosen.dir
-    )
-  except data.MissingColumns:
-    return None
-  rows = [written[index] for index in range(min(len(prompts), len(written)))]
-  if [row["prompt"] for row in rows] != list(prompts):
-    return None
-  return [row["response"] for row in rows]
+  source = setup.loader("prompt", "test", 1).source
+  return [source[index].get("response") for index in range(count)]
 
 
 def _drift(setup, policy, reference, after, numbers):

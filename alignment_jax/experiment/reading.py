@@ -16,7 +16,12 @@ from alignment_jax.algorithms import adapted
 from alignment_jax.experiment import methods, settings
 
 # Who may judge samples, if they are judged at all.
-_JUDGES = (*judges.JUDGES, *judges.COMPARISONS, *settings.TRAINED_JUDGES)
+_JUDGES = (
+  *judges.JUDGES,
+  judges.SUM,
+  *judges.COMPARISONS,
+  *settings.TRAINED_JUDGES,
+)
 
 
 def read(config: ml_collections.ConfigDict) -> settings.Settings:
@@ -166,6 +171,8 @@ def _check_sampling(chosen):
   judge = sampling.judge["name"]
   if judge not in (*_JUDGES, settings.NO_JUDGE):
     raise errors.unknown("judge", judge, (*_JUDGES, settings.NO_JUDGE))
+  if judge in (*judges.JUDGES, judges.SUM):
+    judges.build_all(**sampling.judge)  # before anything runs
   if judge not in settings.TRAINED_JUDGES:
     return
   for name in methods.options(sampling.judge):
@@ -197,7 +204,10 @@ def _check_wants(chosen, algorithm):
       f"algorithm '{name}' needs a judge; config.sampling.judge.name must be"
       f" one of: {', '.join(sorted(_JUDGES))}"
     )
-  if wants == "reward" and judge in ("preference_model", *judges.COMPARISONS):
+  if wants in ("reward", "rewards") and judge in (
+    "preference_model",
+    *judges.COMPARISONS,
+  ):
     raise errors.UserError(
       f"algorithm '{name}' wants rewards, and {judge} compares two"
       " answers; choose a judge of one, such as reward_model, or a method on"

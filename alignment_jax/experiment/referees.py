@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alignment_jax import errors, judges, parallel, scoring
+from alignment_jax import data, errors, judges, parallel, scoring
 from alignment_jax.algorithms.preference_model import template_of
 from alignment_jax.evaluation import answers
 from alignment_jax.experiment import folder, methods, settings, stages
@@ -16,17 +16,24 @@ from alignment_jax.types import Rollout
 
 
 def referee(
-  setup: stages.Setup, wants: str, mesh: jax.sharding.Mesh
+  setup: stages.Setup,
+  wants: str,
+  mesh: jax.sharding.Mesh,
+  loader: data.Loader,
 ) -> feeds.Judge:
   """What `config.sampling.judge` names, as a judge of rollouts.
 
+  A judge of texts is shown what a person answered to each prompt, where the
+  data have it.
+
   Args:
     setup: of the run; what it trained before lies in its folder.
-    wants: what the algorithm does: `reward`, `preference`, or `nothing`.
-      Preferences are those of a judge that compares, or of Bradley and Terry,
+    wants: what the algorithm does, as `Collect.wants` says. Preferences are
+      those of a judge that compares, or of Bradley and Terry,
       sigmoid(scale (r_i - r_j)); with `preference_scale` 0 the better response
       wins, and a tie is 1/2.
     mesh: where a trained judge runs.
+    loader: of the prompts.
 
   Raises:
     UserError: the judge's settings do not fit.
@@ -37,19 +44,25 @@ def referee(
     return _needless
   if name == "preference_model":
     prefer = trained_preference(setup, mesh, judge_folder(setup, name))
-    return lambda rollout: prefer(rollout.prompt, rollout.responses)
+    return lambda rollout, place: prefer(rollout.prompt, rollout.responses)
   if name in judges.COMPARISONS:
-    return _of_two_texts(setup, methods.options(chosen.judge), name)
+    return _of_two_texts(setup, methods.options(chosen.judge), name, loader)
   if name == "reward_model":
     rewards = _of_tokens(setup, mesh)
   else:
-    rewards = _of_texts(setup, methods.options(chosen.judge), name)
-  if wants == "reward":
+    rewards = _of_texts(setup, judges.build_all(**chosen.judge), loader)
+  if wants == "rewards":
     return rewards
+
+  def reward(rollout, place):
+    return rewards(rollout, place).sum(axis=-1)
+
+  if wants == "reward":
+    return reward
   scale = chosen.preference_scale
 
-  def preferences(rollout):
-    scores = rewards(rollout)
+  def preferences(rollout, place):
+    scores = reward(rollout, place)
     margin = scores[:, :, None] - scores[:, None, :]
     if scale:
       # Away from where the exponential overflows.
@@ -199,7 +212,7 @@ def _in_batches(setup, mesh, run, params):
   return score
 
 
-def _needless(rollout):
+def _needless(rollout, place):
   raise AssertionError("a method that needs no judge was judged")
 
 
@@ -216,22 +229,43 @@ def _texts(setup, tokens):
   ]
 
 
-def _of_two_texts(setup, options, name):
+def _references(loader, place):
+  """What people answered to the prompts of a batch; None where unknown."""
+  return [
+    loader.source[index].get("response") for index in loader.places(place)
+  ]
+
+
+def _with_written(rollout):
+  """The responses and, as the last of each prompt, the demonstration."""
+  if rollout.demonstration is None:
+    return rollout.responses
+  return jax.tree.map(
+    lambda sampled, written: np.concatenate(
+      [sampled, written[:, None]], axis=1
+    ),
+    rollout.responses,
+    rollout.demonstration,
+  )
+
+
+def _of_two_texts(setup, options, name, loader):
   """A judge that compares texts; both orders of a pair are averaged."""
   compare = judges.preferences.swap_averaged(
     judges.build_comparison(name, **options)
   )
 
-  def preferences(rollout: Rollout) -> np.ndarray:
+  def preferences(rollout: Rollout, place: int) -> np.ndarray:
     rows, count = rollout.responses.ids.shape[:2]
     prompts = _texts(setup, rollout.prompt)
     said = np.array(_texts(setup, rollout.responses), object)
     said = said.reshape(rows, count)
     one, two = np.triu_indices(count, 1)
     won = compare(
-      [prompt for prompt in prompts for _ in one],
+      _repeated(prompts, len(one)),
       list(said[:, one].reshape(-1)),
       list(said[:, two].reshape(-1)),
+      _repeated(_references(loader, place), len(one)),
     ).reshape(rows, len(one))
     scores = np.full((rows, count, count), 0.5, np.float32)
     scores[:, one, two], scores[:, two, one] = won, 1 - won
@@ -240,34 +274,25 @@ def _of_two_texts(setup, options, name):
   return preferences
 
 
-def _of_texts(setup, options, name):
-  """A judge of texts, for what a rollout says."""
-  judge = judges.build(name, **options)
+def _of_texts(setup, parts, loader):
+  """Judges of texts, for what a rollout says: rewards of each, [B, K, n]."""
 
-  def texts(tokens):
-    return _texts(setup, tokens)
-
-  def rewards(rollout: Rollout) -> np.ndarray:
-    rows, count = rollout.responses.ids.shape[:2]
-    prompts = texts(rollout.prompt)
-    responses = np.array(texts(rollout.responses), object).reshape(rows, count)
-    references = None
-    if rollout.demonstration is not None:
-      references = texts(rollout.demonstration)
-      responses = np.concatenate(
-        [responses, np.array(references, object)[:, None]], axis=1
-      )
-    count = responses.shape[1]
-    scores = judge(
-      [prompt for prompt in prompts for _ in range(count)],
-      list(responses.reshape(-1)),
-      None
-      if references is None
-      else [reference for reference in references for _ in range(count)],
+  def rewards(rollout: Rollout, place: int) -> np.ndarray:
+    responses = _with_written(rollout)
+    rows, count = responses.ids.shape[:2]
+    texts = (
+      _repeated(_texts(setup, rollout.prompt), count),
+      _texts(setup, responses),
+      _repeated(_references(loader, place), count),
     )
-    return scores.reshape(rows, count)
+    scores = [judge(*texts).reshape(rows, count) for judge in parts]
+    return np.stack(scores, axis=-1)
 
   return rewards
+
+
+def _repeated(texts, count):
+  return [text for text in texts for _ in range(count)]
 
 
 def _of_tokens(setup, mesh):
@@ -290,16 +315,8 @@ def _of_tokens(setup, mesh):
       " again with a lower learning rate"
     )
 
-  def rewards(rollout):
-    responses = rollout.responses
-    if rollout.demonstration is not None:
-      responses = jax.tree.map(
-        lambda sampled, written: np.concatenate(
-          [sampled, written[:, None]], axis=1
-        ),
-        responses,
-        rollout.demonstration,
-      )
-    return score(rollout.prompt, responses) - centre
+  def rewards(rollout, place):
+    del place
+    return (score(rollout.prompt, _with_written(rollout)) - centre)[..., None]
 
   return rewards

@@ -64,8 +64,9 @@ class Data:
 
   Attributes:
     source: `human_ratings`, or one domain as `human_ratings/movie`, or a half
-      of each text's raters as `human_ratings:first` and `:second`; a .jsonl or
-      .parquet file; or `tfds:NAME`.
+      of each text's raters as `human_ratings:first` and `:second`; `xsum`, or
+      `xsum:45` for the first sentences of at most 45 words of each document; a
+      .jsonl or .parquet file; or `tfds:NAME`.
     dir: where prepared data are kept.
     prompt_length: tokens of a prompt; its tail is kept.
     response_length: tokens of a response.
@@ -148,7 +149,8 @@ class Sampling:
     samples: responses of the policy to each prompt.
     temperature: logits are divided by it, in sampling and in learning.
     missing_eos_penalty: taken off the reward of a response that did not end.
-    judge: `name`, a key of `JUDGES`, and its settings; or `reward_model` or
+    judge: `name`, a key of `JUDGES`, and its settings; or `sum` and `judges`,
+      the names of several with their settings and weights; or `reward_model` or
       `preference_model`, which this run trains, or another one did: the folder
       of that stage as `path`; or `none` for a method that needs no judge.
     preference_scale: what a difference of rewards is multiplied by to become

@@ -164,7 +164,7 @@ def run_stage(
     ),
     make_state,
     lambda start: _feed(
-      setup, algorithm, loader.batch, run_key, range(start, training.steps)
+      setup, algorithm, loader, run_key, range(start, training.steps)
     ),
     run_key,
     mesh=setup.mesh,
@@ -204,22 +204,22 @@ def _parameters(function):
   return inspect.signature(function).parameters
 
 
-def _feed(setup, algorithm, batches, key, steps):
+def _feed(setup, algorithm, loader, key, steps):
   """What the updates of a stage learn from, as a context."""
   mesh, collect = setup.mesh, algorithm.collect
   if collect is None:
-    return contextlib.nullcontext(feeds.offline(batches, mesh))
+    return contextlib.nullcontext(feeds.offline(loader.batch, mesh))
   # Here, not above: a judge may be a stage that this module trains.
   from alignment_jax.experiment import referees
 
   chosen = setup.settings.sampling
-  judge = referees.referee(setup, collect.wants, setup.generator)
+  judge = referees.referee(setup, collect.wants, setup.generator, loader)
   if not chosen.staleness and setup.generator is mesh:
     return contextlib.nullcontext(
-      feeds.synchronous(collect, judge, batches, key, mesh=mesh)
+      feeds.synchronous(collect, judge, loader.batch, key, mesh=mesh)
     )
   return asynchronous.Asynchronous(
-    feeds.sampler(collect, judge, batches, key, mesh=setup.generator),
+    feeds.sampler(collect, judge, loader.batch, key, mesh=setup.generator),
     feeds.preparer(collect, mesh),
     place=asynchronous.placer(setup.generator, setup.model.axes),
     start=steps.start,

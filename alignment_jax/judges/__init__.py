@@ -5,17 +5,20 @@ each in, float32 [N] out, larger is better; `JUDGES` maps a name to what builds
 one. A preference judge is `(prompts, first, second, references=None) -> P(first
 preferred)`; `PREFERENCES` maps a name to what makes one of a reward judge, and
 `COMPARISONS` to what builds one that has no reward.
+`build_all` adds several up.
 Judges that are given functions (`combined`, `learned`) or tokens (`synthetic`)
 are built by hand.
 """
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from alignment_jax import errors
 from alignment_jax.judges import (
   answers,
   base,
+  combined,
   lab,
   length,
   preferences,
@@ -41,9 +44,13 @@ JUDGES = {
   "vader": sentiment.vader_judge,
 }
 
+# Names a sum of others for `build_all`.
+SUM = "sum"
+
 # Preferences by themselves, which no reward need explain.
 COMPARISONS = {
   "lab_class_preference": lab.lab_class_preference,
+  "lab_rater": lab.lab_rater_preference,
 }
 
 PREFERENCES = {
@@ -72,6 +79,29 @@ def build(
   )
 
 
+def build_all(name: str, **settings: Any) -> list[base.RewardJudge]:
+  """The judges whose rewards add up: those of a `sum`, else one alone.
+
+  Args:
+    name: a key of `JUDGES`, or `sum`.
+    **settings: of the judge. A sum has one, `judges`: the name of each to its
+      settings and its `weight`, by which its reward is multiplied, 1 if not
+      given.
+
+  Raises:
+    UserError: no such judge, or settings that are not its own.
+  """
+  if name != SUM:
+    return [build(name, **settings)]
+  parts = settings.pop("judges", None)
+  if settings or not isinstance(parts, Mapping) or not parts:
+    raise errors.UserError(
+      "the judge 'sum' has one setting, judges: the name of each judge to its"
+      f" settings; got {settings if settings else parts!r}"
+    )
+  return [_weighted(part, given) for part, given in parts.items()]
+
+
 def build_comparison(
   name: str, *, timeout_seconds: float | None = None, **settings: Any
 ) -> base.PreferenceJudge:
@@ -81,6 +111,21 @@ def build_comparison(
     name,
     timeout_seconds=timeout_seconds,
   )
+
+
+def _weighted(name, settings):
+  if not isinstance(settings, Mapping):
+    raise errors.UserError(
+      f"settings of the judge '{name}' in a sum must be names and values, such"
+      f" as weight=0.5; got {settings!r}"
+    )
+  given = dict(settings)
+  weight = given.pop("weight", 1.0)
+  if isinstance(weight, bool) or not isinstance(weight, int | float):
+    raise errors.UserError(
+      f"weight of the judge '{name}' must be a number, got {weight!r}"
+    )
+  return combined.weighted_sum([build(name, **given)], [weight])
 
 
 def _built(what, table, name, settings):

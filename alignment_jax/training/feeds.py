@@ -22,8 +22,9 @@ Feed = Callable[[int, TrainState], tuple[Any, Mapping[str, Any]]]
 # Further than a run is long: where the prompts and draws of further rounds are.
 FAR = 2**22
 
-# (rollout on the host) -> rewards [B, K] or preferences [B, K, K]
-Judge = Callable[[Any], np.ndarray]
+# (rollout on the host, number of the batch that it answers) -> what
+# `Collect.wants`
+Judge = Callable[[Any, int], np.ndarray]
 
 
 class FeedError(errors.UserError):
@@ -92,7 +93,7 @@ def sampler(
     if collect.wants == "nothing":
       return Judged(rollout, np.zeros(rollout.ended.shape, np.float32), about)
     try:
-      scores = np.asarray(judge(rollout), np.float32)
+      scores = np.asarray(judge(rollout, place), np.float32)
     except errors.UserError as error:
       raise FeedError(f"at step {step}: {error}") from error
     except Exception as error:  # a judge is a program: it may raise anything
@@ -164,11 +165,12 @@ def synchronous(
 def _check(collect, rollout, scores, step):
   """Refuses what is not one finite score per response."""
   rows, count = rollout.responses.ids.shape[:2]
-  shape = (
-    (rows, count, count)
-    if collect.wants == "preference"
-    else (rows, count + (rollout.demonstration is not None))
-  )
+  judges = scores.shape[2] if scores.ndim == 3 else 1
+  shape = {
+    "reward": (rows, count),
+    "rewards": (rows, count + 1, judges),
+    "preference": (rows, count, count),
+  }[collect.wants]
   if scores.shape != shape:
     raise FeedError(
       f"the judge returned scores of shape {scores.shape} at step {step} for"

@@ -60,22 +60,30 @@ def prompts(number):
 def judge_for(wants):
   """Counts one token; the better of two wins by its sigmoid."""
 
-  def rewards(rollout):
+  def reward(rollout, place):
+    del place
     responses = rollout.responses
     counts = ((responses.ids == TARGET) & responses.mask).sum(axis=-1)
-    counts = counts.astype(np.float32)
-    if rollout.demonstration is None:
-      return counts
-    return np.concatenate([counts, np.ones((ROWS, 1), np.float32)], axis=1)
+    return counts.astype(np.float32)
 
-  def preferences(rollout):
-    counts = rewards(rollout)
+  def rewards(rollout, place):
+    written = np.ones((ROWS, 1), np.float32)
+    counts = np.concatenate([reward(rollout, place), written], axis=1)
+    return np.stack([counts, 2 * counts], axis=-1)
+
+  def preferences(rollout, place):
+    counts = reward(rollout, place)
     return 1 / (1 + np.exp(counts[:, None, :] - counts[:, :, None]))
 
-  def never(rollout):
+  def never(rollout, place):
     raise AssertionError("a method that wants nothing was judged")
 
-  known = {"reward": rewards, "preference": preferences, "nothing": never}
+  known = {
+    "reward": reward,
+    "rewards": rewards,
+    "preference": preferences,
+    "nothing": never,
+  }
   return known[wants]
 
 

@@ -54,7 +54,7 @@ def test_the_expected_gradient_is_that_of_the_calibrated_reward(
     rollout,
     jnp.concatenate(
       [rewards[places], jnp.full((len(places), 1), rewards[3])], axis=1
-    ),
+    )[..., None],
     jnp.exp(logprobs[places].sum(axis=-1)),
   )["policy"]
   # In the rollouts every response occurs as often as any other.
@@ -75,13 +75,14 @@ def test_the_expected_gradient_is_that_of_the_calibrated_reward(
 
 
 def prepared(world, scores, **changes):
+  """The batch of all rollouts, of what one judge or several say of them."""
   algorithm = algorithms.rcfd(world.model, sampling=sampling(**changes))
   rollout, places = rollout_beside(world, 2)
   return algorithm.collect.prepare(
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    scores(places),
+    jnp.atleast_3d(scores(places)),
   )
 
 
@@ -115,6 +116,47 @@ def test_a_missing_end_brings_no_reward_nearer_to_the_demonstration(
   one_ended = ended[:, 0] & ~ended[:, 1]
   assert bool(jnp.any(one_ended))
   assert bool(jnp.all(batch.extra["advantages"][one_ended, 0] > 0))
+
+
+def test_several_rewards_are_calibrated_each_by_itself_and_added(table_world):
+  world = table_world
+  rewards = np.stack([rewards_of(world, 0), 100 * rewards_of(world, 1)], -1)
+
+  def scores(places):
+    written = np.broadcast_to(rewards[3], (len(places), 1, 2))
+    return jnp.asarray(
+      np.concatenate([rewards[places], written], axis=1), jnp.float32
+    )
+
+  batch = prepared(world, scores)
+  # In the rollouts every response occurs as often as any other.
+  calibrated = -np.square(rewards - rewards[3])
+  standard = (calibrated - calibrated.mean(0)) / calibrated.std(0)
+  composite = (1 / (1 + np.exp(-standard))).sum(-1)
+  composite = (composite - composite.mean()) / composite.std()
+  _, places = rollout_beside(world, 2)
+  want = composite[places] - composite[places][:, ::-1]  # less the other one
+  np.testing.assert_allclose(batch.extra["advantages"], want, atol=1e-4)
+  np.testing.assert_allclose(
+    batch.scores, rewards.sum(-1)[places], rtol=1e-5, atol=1e-4
+  )
+
+
+def test_the_weight_of_a_judge_in_a_sum_changes_no_advantage(table_world):
+  world = table_world
+  rewards = np.stack([rewards_of(world, 0), rewards_of(world, 1)], -1)
+
+  def advantages(*weights):
+    def scores(places):
+      written = np.broadcast_to(rewards[3], (len(places), 1, 2))
+      both = np.concatenate([rewards[places], written], axis=1)
+      return jnp.asarray(both * weights, jnp.float32)
+
+    return prepared(world, scores).extra["advantages"]
+
+  np.testing.assert_allclose(
+    advantages(-5.0, 0.5), advantages(1.0, 1.0), atol=1e-4
+  )
 
 
 def test_alignment_is_the_divergence_of_two_histograms():

@@ -5,6 +5,7 @@ import shutil
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from ml_collections import config_dict
 
@@ -96,6 +97,18 @@ def comparing(algorithm):
   return reading.read(config)
 
 
+def loader_of(tokenizer, rows, batch_size=1):
+  return data.Loader(
+    rows,
+    "prompt",
+    tokenizer,
+    batch_size=batch_size,
+    prompt_length=4,
+    response_length=4,
+    seed=0,
+  )
+
+
 def test_a_judge_of_two_texts_meets_every_pair(judged):
   tokenizer = data.load_tokenizer(judged / "tokenizer.model")
   mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
@@ -118,8 +131,83 @@ def test_a_judge_of_two_texts_meets_every_pair(judged):
     ended=jnp.ones((1, 3), bool),
     version=jnp.zeros((1,), jnp.int32),
   )
-  scores = referees.referee(setup, "preference", mesh)(rollout)
+  loader = loader_of(tokenizer, [{"prompt": "a"}])
+  scores = referees.referee(setup, "preference", mesh, loader)(rollout, 0)
   assert scores[0].tolist() == CIRCLE
+
+
+def learns_by(judge, wants, judged, rows, said, written=None):
+  """What a judge says of the responses `said` to the first batch of `rows`."""
+  config = rloo.get_config("tiny").unlock()
+  config.sampling.judge = config_dict.create(**judge)
+  tokenizer = data.load_tokenizer(judged / "tokenizer.model")
+  mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
+  setup = stages.Setup(
+    settings=reading.read(config),
+    mesh=mesh,
+    generator=mesh,
+    tokenizer=tokenizer,
+    model=models.make_model("decoder_tiny", vocabulary_size=16),
+    workdir=judged,
+  )
+
+  def tokens(texts):
+    return formatting.right_padded(list(map(tokenizer.encode, texts)), 24, 0)
+
+  responses = jax.tree.map(lambda a: a[:, None], tokens(said))
+  rollout = types.Rollout(
+    prompt=tokens(["the"] * len(said)),
+    responses=responses,
+    logprobs=np.zeros(responses.ids.shape, np.float32),
+    ended=np.ones((len(said), 1), bool),
+    version=np.zeros(len(said), np.int32),
+    demonstration=None if written is None else tokens(written),
+  )
+  loader = loader_of(tokenizer, rows, batch_size=len(said))
+  return referees.referee(setup, wants, mesh, loader)(rollout, 1)
+
+
+def test_a_judge_sees_what_a_person_answered_to_each_prompt(judged):
+  rows = [{"prompt": "the", "response": word} for word in WORDS[:4]]
+  loader = loader_of(data.load_tokenizer(judged / "tokenizer.model"), rows, 2)
+  written = [rows[place]["response"] for place in loader.places(1)]
+  right = learns_by({"name": "rouge"}, "reward", judged, rows, written)
+  assert right.tolist() == [[1.0], [1.0]]
+  turned = learns_by({"name": "rouge"}, "reward", judged, rows, written[::-1])
+  assert turned.tolist() == [[0.0], [0.0]]
+
+
+def test_a_judge_that_compares_needs_data_with_references(judged):
+  with pytest.raises(
+    errors.UserError, match="rouge' compares with a reference"
+  ):
+    learns_by({"name": "rouge"}, "reward", judged, [{"prompt": "the"}], ["sun"])
+
+
+SUM = {
+  "name": "sum",
+  "judges": {"rouge": {"variant": "rouge1"}, "length": {"weight": 0.1}},
+}
+
+
+def test_a_sum_is_one_reward_or_one_of_each_judge(judged):
+  rows = [{"prompt": "the", "response": "sun and tree"}]
+  said, written = ["good sun"], ["sun and"]  # the window held no more
+  total = learns_by(SUM, "reward", judged, rows, said)
+  # One word of two and three in common: 2 * 1 / (2 + 3); two words.
+  np.testing.assert_allclose(total, [[0.4 + 0.2]], rtol=1e-6)
+  each = learns_by(SUM, "rewards", judged, rows, said, written)
+  # A config's names are in alphabetical order: length, rouge.
+  np.testing.assert_allclose(each, [[[0.2, 0.4], [0.2, 0.8]]], rtol=1e-6)
+
+
+def test_a_judge_that_cannot_be_built_is_named_before_anything_runs():
+  config = rloo.get_config("tiny").unlock()
+  config.sampling.judge = config_dict.create(
+    name="sum", judges=dict(rouge=dict(variant="rouge9"))
+  )
+  with pytest.raises(errors.UserError, match="no variant of ROUGE 'rouge9'"):
+    reading.read(config)
 
 
 def test_a_method_that_wants_rewards_takes_no_judge_of_two_texts():

@@ -103,3 +103,39 @@ def test_wrong_settings_are_named():
     combined.clipped(ONE, low=1.0, high=1.0)
   with pytest.raises(errors.UserError, match="on demonstrations, got none"):
     combined.centred(ONE, [], [])
+
+
+def test_a_sum_is_built_from_names_settings_and_weights():
+  given = {
+    "length": {"weight": -0.5, "unit": "characters"},
+    "rouge": {"variant": "rouge1"},
+  }
+  built = judges.build_all("sum", judges=given)
+  # Three characters; one word of two in common.
+  rewards = [judge(["p"], ["a b"], ["b c"]).item() for judge in built]
+  assert rewards == [-1.5, 0.5]
+  (alone,) = judges.build_all("length", unit="words")
+  assert alone(["p"], ["a b"]).item() == 2
+
+
+@pytest.mark.parametrize(
+  ("settings", "message"),
+  [
+    ({}, "has one setting, judges: the name of each judge"),
+    ({"judges": {}}, "has one setting, judges"),
+    ({"judges": ["rouge"]}, "has one setting, judges"),
+    ({"judges": {"rouge": {}}, "weights": [1.0]}, "got {'weights': [1.0]}"),
+    ({"judges": {"rouge": 2.0}}, "settings of the judge 'rouge' in a sum must"),
+    (
+      {"judges": {"rouge": {"weight": "2"}}},
+      "'rouge' must be a number, got '2'",
+    ),
+    ({"judges": {"ruge": {}}}, "no judge 'ruge'; available: "),
+    ({"judges": {"length": {"unit": "miles"}}}, "no unit of length 'miles'"),
+    ({"judges": {"sum": {"judges": {}}}}, "no judge 'sum'; available: "),
+  ],
+)
+def test_a_sum_that_cannot_be_built_is_named(settings, message):
+  with pytest.raises(errors.UserError) as caught:
+    judges.build_all("sum", **settings)
+  assert message in str(caught.value)

@@ -46,7 +46,8 @@ def prepare(trainable, slow, rollout, scores):
 COLLECT = Collect(sample, "reward", prepare)
 
 
-def judge(rollout):
+def judge(rollout, place):
+  del place
   return rollout.responses.ids.sum(axis=-1) / 100
 
 
@@ -161,10 +162,10 @@ def test_a_stale_run_can_be_replayed_and_resumed(tmp_path):
 def test_a_judge_that_fails_stops_the_run_and_saves_what_was_learnt(
   tmp_path, staleness
 ):
-  def failing(rollout):
+  def failing(rollout, place):
     if rollout.prompt.ids[0, 0] == 6:
       raise OSError("no space")
-    return judge(rollout)
+    return judge(rollout, place)
 
   begun = time.monotonic()
   with pytest.raises(
@@ -185,11 +186,11 @@ def test_a_judge_that_fails_stops_the_run_and_saves_what_was_learnt(
 )
 def test_what_is_no_score_is_one_clear_error(tmp_path, said, message):
   with pytest.raises(errors.UserError, match=message):
-    run(tmp_path, None, judge=lambda rollout: said(judge(rollout)))
+    run(tmp_path, None, judge=lambda *given: said(judge(*given)))
 
 
 def test_a_generator_that_dies_is_noticed(tmp_path):
-  def dying(rollout):
+  def dying(rollout, place):
     raise SystemExit(3)
 
   with pytest.raises(errors.UserError, match="generator failed at step 0"):

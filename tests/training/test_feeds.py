@@ -54,7 +54,8 @@ def judged(judge, rounds):
   return run(3, 3, (), ())
 
 
-def by_response(rollout):
+def by_response(rollout, place):
+  del place
   return rollout.responses.ids[:, :, 0].astype(np.float32)
 
 
@@ -64,7 +65,7 @@ def test_groups_of_equal_rewards_make_room_for_useful_ones(rounds):
   # Rows 1 and 3 are useful in every batch: one more batch fills 0 and 2.
   far = 3 + feeds.FAR
   assert got.rollout.prompt.ids.tolist() == [[far, 1], [3, 1], [far, 3], [3, 3]]
-  assert got.scores.tolist() == by_response(got.rollout).tolist()
+  assert got.scores.tolist() == by_response(got.rollout, 3).tolist()
   assert (got.scores[:, 1] - got.scores[:, 0]).tolist() == [1, 1, 1, 1]
   assert got.rollout.version.tolist() == [3] * ROWS
   assert got.about == {"cut": 3, "groups/rounds": 1}
@@ -72,15 +73,15 @@ def test_groups_of_equal_rewards_make_room_for_useful_ones(rounds):
 
 @pytest.mark.parametrize("rounds", [0, 2])
 def test_the_rounds_are_bounded_and_counted(rounds):
-  got = judged(lambda rollout: np.ones((ROWS, 2)), rounds)
+  got = judged(lambda rollout, place: np.ones((ROWS, 2)), rounds)
   assert got.rollout.prompt.ids.tolist() == [[3, row] for row in range(ROWS)]
   assert got.about["groups/rounds"] == rounds
 
 
 def test_what_one_round_leaves_the_next_one_fills():
-  def judge(rollout):
+  def judge(rollout, place):
     # One useful group a batch, the last.
-    return by_response(rollout) * (rollout.prompt.ids[:, 1:] == 3)
+    return by_response(rollout, place) * (rollout.prompt.ids[:, 1:] == 3)
 
   got = judged(judge, 5)
   places = [3 + k * feeds.FAR for k in (1, 2, 3)]
