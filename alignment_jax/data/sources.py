@@ -1,4 +1,4 @@
-"""Where rows come from: the human ratings, a user's file, or any TFDS name."""
+"""Where rows come from: published texts, a user's file, or any TFDS name."""
 
 import hashlib
 import json
@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from alignment_jax import errors
-from alignment_jax.data import builder, human_ratings, rows
+from alignment_jax.data import builder, human_ratings, rows, xsum
 
 SPLITS = ("train", "validation", "test")
 FORMS = (
   "human_ratings[:RATERS][/DOMAIN]",
+  "xsum[:WORDS]",
   "FILE.jsonl",
   "FILE.parquet",
   "tfds:NAME[/CONFIG]",
@@ -32,12 +33,14 @@ def open_source(
 
   A file is read and checked whole. Files, and TFDS datasets without the split
   asked for, are split by a hash of the prompt: about 80, 10 and 10 %, all rows
-  of a prompt together, and no split empty. A TFDS dataset that has only some
-  splits keeps them, and gives up rows of `train` for the others.
+  of a prompt together, and no split empty; `xsum` is so by its documents. A
+  TFDS dataset that has only some splits keeps them, and gives up rows of
+  `train` for the others.
 
   Args:
     name: one of `FORMS`; a domain is one of `human_ratings.DOMAINS`, and raters
-      are a half of them, one of `human_ratings.RATERS`.
+      are a half of them, one of `human_ratings.RATERS`; words are how many of
+      a document are kept at most, as `xsum.prompt` keeps them.
     kind: a key of `rows.NEEDED`.
     split: one of `SPLITS`.
     data_dir: where prepared data are kept.
@@ -52,6 +55,8 @@ def open_source(
     raise errors.unknown("split", split, SPLITS)
   if name.partition("/")[0].partition(":")[0] == "human_ratings":
     return _human_ratings(name, kind, split, data_dir)
+  if name.partition(":")[0] == "xsum":
+    return _xsum(name, kind, split, data_dir)
   if name.startswith("tfds:"):
     return _from_tfds(name.removeprefix("tfds:"), kind, split, data_dir)
   reader = _READERS.get(pathlib.Path(name).suffix)
@@ -113,6 +118,26 @@ def _human_ratings(name, kind, split, data_dir):
   if not domain:
     return rated
   return _Part(rated, builder.places_of(view, domain))
+
+
+def _xsum(name, kind, split, data_dir):
+  _, colon, given = name.partition(":")
+  words = int(given) if given.isascii() and given.isdecimal() else 0
+  if colon and not words:
+    raise errors.UserError(
+      f"'{name}': what stands behind 'xsum:' is how many words of a document"
+      " are kept at most, at least 1, as in 'xsum:45'"
+    )
+  articles = xsum.read_source(pathlib.Path(data_dir) / "xsum")
+  places = _split_by_prompt([a.document for a in articles], SPLITS, name)
+  table = (
+    {"prompt": xsum.prompt(a.document, words or None), "response": a.summary}
+    for a in (articles[place] for place in places[split])
+  )
+  return [
+    rows.canonical(row, kind, f"{name} row {number}")
+    for number, row in enumerate(table)
+  ]
 
 
 class _View(Sequence):
