@@ -41,7 +41,7 @@ ALLOWED = {
   },
   "optimizers": {"errors", "types", "ops"},
   "parallel": {"errors", "types"},
-  "data": {"errors", "types"},
+  "data": {"errors", "types", "judges.lab"},
   "evaluation": {
     "errors",
     "types",

@@ -1,4 +1,4 @@
-"""Where rows come from: published texts, a user's file, or any TFDS name."""
+"""Where rows come from: published texts, the lab, a file, or a TFDS name."""
 
 import hashlib
 import json
@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from alignment_jax import errors
-from alignment_jax.data import builder, human_ratings, rows, xsum
+from alignment_jax.data import builder, human_ratings, lab, rows, xsum
 
 SPLITS = ("train", "validation", "test")
 FORMS = (
   "human_ratings[:RATERS][/DOMAIN]",
   "xsum[:WORDS]",
+  "lab[:SETTING=NUMBER,...]",
   "FILE.jsonl",
   "FILE.parquet",
   "tfds:NAME[/CONFIG]",
@@ -40,7 +41,8 @@ def open_source(
   Args:
     name: one of `FORMS`; a domain is one of `human_ratings.DOMAINS`, and raters
       are a half of them, one of `human_ratings.RATERS`; words are how many of
-      a document are kept at most, as `xsum.prompt` keeps them.
+      a document are kept at most, as `xsum.prompt` keeps them; for settings of
+      the lab see `data.lab`.
     kind: a key of `rows.NEEDED`.
     split: one of `SPLITS`.
     data_dir: where prepared data are kept.
@@ -55,6 +57,9 @@ def open_source(
     raise errors.unknown("split", split, SPLITS)
   if name.partition("/")[0].partition(":")[0] == "human_ratings":
     return _human_ratings(name, kind, split, data_dir)
+  if name.partition(":")[0] == "lab":
+    made = lab.rows(name.partition(":")[2], kind, split)
+    return [rows.canonical(row, kind, name) for row in made]
   if name.partition(":")[0] == "xsum":
     return _xsum(name, kind, split, data_dir)
   if name.startswith("tfds:"):

@@ -2,6 +2,11 @@
 
 A method that learns online through a config is judged on texts; here these are
 words of a small list, so every response can be listed and the optimum is known.
+
+By default all of them speak of one world, in which the exact optimum of the
+proxy shows over-optimisation: with responses of up to three words and a start
+that ends after each with probability 1/6, its gold reward is -0.13 at the
+start, at most 1.55, at a KL of 2.2 nats, and -0.26 at 5.2.
 """
 
 from collections.abc import Sequence
@@ -11,12 +16,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from alignment_jax import errors
-from alignment_jax.judges import base, synthetic
+from alignment_jax.judges import base, preferences, synthetic
 from alignment_jax.types import Tokens
+
+WORDS = ("a", "b", "c", "d", "e")
+SEED = 15
+NOISE = 2.0
 
 
 def lab_gold_judge(
-  *, words: Sequence[str], seed: int = 0, bigram_scale: float = 1.0
+  *,
+  words: Sequence[str] = WORDS,
+  seed: int = SEED,
+  bigram_scale: float = 1.0,
+  unlisted: float = -2.0,
 ) -> base.RewardJudge:
   """The gold reward of `synthetic.gold_and_proxy`, by word.
 
@@ -24,21 +37,25 @@ def lab_gold_judge(
     words: the list; a text is words of it with spaces between.
     seed: of the weights.
     bigram_scale: of the weights of pairs; see `synthetic.random_reward`.
+    unlisted: reward of each word of a response that is not in the list, such
+      as half a word that a policy wrote; it is passed over otherwise.
 
   Raises:
-    UserError: no words, or one twice; when judging, a word that is not listed.
+    UserError: no words, or one twice; when judging, a word of a prompt that is
+      not listed.
   """
   world = _world(words, seed, 0.0, 0.0, bigram_scale)
-  return _of_words(world.gold, words, "lab_gold")
+  return _of_words(world.gold, words, "lab_gold", unlisted)
 
 
 def lab_proxy_judge(
   *,
-  words: Sequence[str],
-  noise: float,
+  words: Sequence[str] = WORDS,
+  noise: float = NOISE,
   length_bias: float = 0.0,
-  seed: int = 0,
+  seed: int = SEED,
   bigram_scale: float = 1.0,
+  unlisted: float = -2.0,
 ) -> base.RewardJudge:
   """The proxy of the same gold: an error that a policy can exploit, and a bonus
   per word.
@@ -46,15 +63,68 @@ def lab_proxy_judge(
   Args:
     words: as for the gold.
     noise: the error's weights over the gold's, >= 0.
-    length_bias: reward per word that only the proxy gives.
+    length_bias: reward per listed word that only the proxy gives.
     seed: as for the gold.
     bigram_scale: as for the gold.
+    unlisted: as for the gold.
 
   Raises:
     UserError: as for the gold, or a number out of range.
   """
   world = _world(words, seed, noise, length_bias, bigram_scale)
-  return _of_words(world.proxy, words, "lab_proxy")
+  return _of_words(world.proxy, words, "lab_proxy", unlisted)
+
+
+def lab_rater_preference(
+  *,
+  words: Sequence[str] = WORDS,
+  noise: float = 0.0,
+  length_bias: float = 0.0,
+  flip: float = 0.0,
+  seed: int = SEED,
+  bigram_scale: float = 1.0,
+  unlisted: float = -2.0,
+) -> base.PreferenceJudge:
+  """Raters who prefer by Bradley and Terry's rule, and err.
+
+      P(y > y') = (1 - flip) sigmoid(d) + flip sigmoid(-d),  d = r(y) - r(y')
+
+  with r the gold where noise and length_bias are 0, and a proxy otherwise.
+
+  Args:
+    words: as for the gold.
+    noise: of what they go by, as for the proxy.
+    length_bias: as for the proxy.
+    flip: probability that a label is turned round, in [0, 1/2]; see
+      `synthetic.with_label_noise`.
+    seed: as for the gold.
+    bigram_scale: as for the gold.
+    unlisted: as for the gold.
+
+  Raises:
+    UserError: as for the proxy, or `flip` out of range.
+  """
+  reward = lab_proxy_judge(
+    words=words,
+    noise=noise,
+    length_bias=length_bias,
+    seed=seed,
+    bigram_scale=bigram_scale,
+    unlisted=unlisted,
+  )
+  synthetic.check_flip(flip)
+  prefer = preferences.from_reward(reward, scale=1.0)
+
+  def noisy(
+    prompts: Sequence[str],
+    first: Sequence[str],
+    second: Sequence[str],
+    references: base.References = None,
+  ) -> base.Rewards:
+    clean = prefer(prompts, first, second, references)
+    return (1 - flip) * clean + flip * (1 - clean)
+
+  return noisy
 
 
 def lab_class_judge(
@@ -181,8 +251,8 @@ def _reader(words, name):
   return tokens
 
 
-def _of_words(reward, words, name):
-  tokens = _reader(words, name)
+def _of_words(reward, words, name, unlisted):
+  tokens, listed = _reader(words, name), set(words)
 
   def judge(
     prompts: Sequence[str],
@@ -192,8 +262,16 @@ def _of_words(reward, words, name):
     base.require_one_each(references, prompts=prompts, responses=responses)
     if len(prompts) == 0:
       return np.zeros(0, np.float32)
-    answer = jax.tree.map(lambda a: a[:, None], tokens(responses, left=False))
-    return np.asarray(reward(tokens(prompts, left=True), answer))[:, 0]
+    said = [response.split() for response in responses]
+    known = [[word for word in row if word in listed] for row in said]
+    strange = np.array(
+      [len(all_) - len(kept) for all_, kept in zip(said, known, strict=True)]
+    )
+    answer = jax.tree.map(
+      lambda a: a[:, None], tokens(map(" ".join, known), left=False)
+    )
+    rewards = reward(tokens(prompts, left=True), answer)[:, 0]
+    return (np.asarray(rewards) + unlisted * strange).astype(np.float32)
 
   return judge
 

@@ -215,8 +215,7 @@ def with_label_noise(preference: Preference, *, flip: float) -> Preference:
   Raises:
     UserError: `flip` is out of range.
   """
-  if not 0 <= flip <= 0.5:
-    raise errors.UserError(f"flip must be in [0, 1/2], got {flip}")
+  check_flip(flip)
 
   def prefer(
     prompt: Tokens, first: Tokens, second: Tokens
@@ -225,6 +224,16 @@ def with_label_noise(preference: Preference, *, flip: float) -> Preference:
     return (1 - flip) * clean + flip * (1 - clean)
 
   return prefer
+
+
+def check_flip(flip: float) -> None:
+  """Refuses a rate of turned labels that is none.
+
+  Raises:
+    UserError: it is outside [0, 1/2].
+  """
+  if not 0 <= flip <= 0.5:
+    raise errors.UserError(f"flip must be in [0, 1/2], got {flip}")
 
 
 def _scaled(reward, factor):

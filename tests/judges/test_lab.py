@@ -39,10 +39,45 @@ def test_an_empty_answer_earns_nothing():
   assert judge(["a"], [""]).tolist() == [0.0]
 
 
-def test_a_word_that_is_not_listed_is_named():
+def test_a_word_of_a_prompt_that_is_not_listed_is_named():
   judge = judges.build("lab_gold", words=WORDS)
   with pytest.raises(errors.UserError, match="'d'; available: a, b, c"):
-    judge(["a"], ["a d"])
+    judge(["a d"], ["a"])
+
+
+def test_a_word_of_a_response_that_is_not_listed_costs():
+  judge = judges.build("lab_proxy", words=WORDS, length_bias=1.0, unlisted=-3.0)
+  plain, strange, alone = judge(["a"] * 3, ["b c", "b ab c b-", "ab"])
+  # It is passed over otherwise: b and c stay neighbours.
+  assert strange == pytest.approx(plain - 6.0, abs=1e-6)
+  assert alone == pytest.approx(-3.0)
+
+
+@pytest.mark.parametrize("flip", [0.0, 0.2])
+def test_raters_prefer_by_bradley_and_terry_and_err(flip):
+  prefer = judges.build_comparison("lab_rater", words=WORDS, flip=flip)
+  gold = judges.build("lab_gold", words=WORDS)
+  texts = ["a b", "c", "b b"], ["b", "c", "a"]
+  margin = gold(["a"] * 3, texts[0]) - gold(["a"] * 3, texts[1])
+  clean = 1 / (1 + np.exp(-margin))
+  expected = clean + flip * (1 - 2 * clean)
+  np.testing.assert_allclose(prefer(["a"] * 3, *texts), expected, rtol=1e-5)
+  assert expected[1] == 0.5
+
+
+def test_the_raters_proxy_is_that_of_the_judge():
+  more = dict(words=WORDS, noise=0.7, length_bias=0.5)
+  prefer = judges.build_comparison("lab_rater", **more)
+  proxy = judges.build("lab_proxy", **more)
+  margin = proxy(["b"], ["a c"]) - proxy(["b"], ["b"])
+  np.testing.assert_allclose(
+    prefer(["b"], ["a c"], ["b"]), 1 / (1 + np.exp(-margin)), rtol=1e-5
+  )
+
+
+def test_raters_who_err_more_than_half_the_time_are_refused():
+  with pytest.raises(errors.UserError, match="flip must be in"):
+    judges.build_comparison("lab_rater", flip=0.6)
 
 
 def test_words_that_come_twice_are_refused():

@@ -1,0 +1,153 @@
+"""Rows of the lab: made-up words, and raters whose reward is known.
+
+A prompt is one word, a response up to three. Raters go by the gold reward of
+`judges.lab`, or by a proxy of it, and err as often as one says. Nothing is
+read: a seed makes the rows, so a method that learns from them can be held
+against the optimum.
+
+    lab:flip=0.3,votes=1,seed=0
+
+Settings, all with a default:
+  flip: probability that a rater's label is turned round, in [0, 1/2]; 0.
+  noise: how far what raters go by is off the gold, as in `lab_proxy_judge`; 0.
+  length_bias: reward per word that only raters give; 0.
+  votes: raters of each pair; with 0 a pair has the exact probability; 1.
+  rows: of the train split; the others have an eighth of it; 16384.
+  seed: of prompts, responses and labels; 0.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from alignment_jax import errors
+from alignment_jax.judges import lab
+
+LONGEST = 3  # words of a response
+DEFAULTS = {
+  "flip": 0.0,
+  "noise": 0.0,
+  "length_bias": 0.0,
+  "votes": 1,
+  "rows": 16384,
+  "seed": 0,
+}
+_LEAST = {"votes": 0, "rows": 8, "seed": 0}
+# A split's own draws: no row of one is in another but by chance.
+_DRAWS = {"train": 0, "validation": 1, "test": 2}
+
+
+def rows(text: str, kind: str, split: str) -> Sequence[dict[str, Any]]:
+  """Rows of one kind.
+
+  Prompts are uniform words; responses have a uniform number of uniform words.
+  The two responses of a pair differ. `chosen` is what most raters prefer, ties
+  by a coin, and `probability` the share of raters that prefer it; the gold
+  rewards of both stand beside it. Feedback has the reward that raters go by.
+
+  Args:
+    text: settings, such as `flip=0.3,votes=0`; empty for the defaults.
+    kind: preference or feedback, or any other for demonstrations.
+    split: train, validation or test.
+
+  Raises:
+    UserError: a setting is unknown or out of range.
+  """
+  return _made(tuple(sorted(read(text).items())), kind, split)
+
+
+def read(text: str) -> dict[str, Any]:
+  """The settings in a text, with the defaults of the rest.
+
+  Raises:
+    UserError: one is unknown, no number, or out of range.
+  """
+  chosen = dict(DEFAULTS)
+  for part in filter(None, text.split(",")):
+    name, _, value = part.partition("=")
+    if name not in DEFAULTS:
+      raise errors.unknown("setting of the source 'lab'", name, DEFAULTS)
+    kind = type(DEFAULTS[name])
+    try:
+      chosen[name] = kind(value)
+    except ValueError:
+      chosen[name] = math.nan
+    least = _LEAST.get(name, -math.inf)
+    if not (least <= chosen[name] < math.inf):
+      what = "an integer" if kind is int else "a number"
+      bound = f" of at least {least}" if name in _LEAST else ""
+      raise errors.UserError(
+        f"{name} of the source 'lab' must be {what}{bound}, got '{value}'"
+      )
+  return chosen
+
+
+@functools.lru_cache(maxsize=8)
+def _made(settings, kind, split):
+  chosen = dict(settings)
+  raters = {name: chosen[name] for name in ("noise", "length_bias")}
+  prefer = lab.lab_rater_preference(flip=chosen["flip"], **raters)
+  count = chosen["rows"] if split == "train" else chosen["rows"] // 8
+  rng = np.random.default_rng([chosen["seed"], _DRAWS[split]])
+  words = np.array(lab.WORDS)
+  prompts = rng.choice(words, count).tolist()
+  first = _responses(rng, words, count)
+  if kind == "preference":
+    second = _others(rng, words, first)
+    return _pairs(rng, prompts, first, second, prefer, chosen["votes"])
+  table = [
+    {"prompt": prompt, "response": response}
+    for prompt, response in zip(prompts, first, strict=True)
+  ]
+  if kind == "feedback":
+    rewards = lab.lab_proxy_judge(**raters)(prompts, first)
+    for row, reward in zip(table, rewards, strict=True):
+      row["reward"] = float(reward)
+  return table
+
+
+def _pairs(rng, prompts, first, second, prefer, votes):
+  probability = prefer(prompts, first, second).astype(np.float64)
+  if votes:
+    probability = rng.binomial(votes, probability) / votes
+  tie = (probability == 0.5) & (rng.random(len(prompts)) < 0.5)
+  swap = (probability < 0.5) | tie
+  gold = lab.lab_gold_judge()
+  rewards = gold(prompts, first), gold(prompts, second)
+  table = []
+  for place, prompt in enumerate(prompts):
+    ours, theirs = (1, 0) if swap[place] else (0, 1)
+    texts = first[place], second[place]
+    table.append(
+      {
+        "prompt": prompt,
+        "chosen": texts[ours],
+        "rejected": texts[theirs],
+        "probability": float(max(probability[place], 1 - probability[place])),
+        "chosen_reward": float(rewards[ours][place]),
+        "rejected_reward": float(rewards[theirs][place]),
+      }
+    )
+  return table
+
+
+def _responses(rng, words, count):
+  lengths = rng.integers(1, LONGEST + 1, count)
+  drawn = rng.choice(words, (count, LONGEST))
+  return [
+    " ".join(row[:length]) for row, length in zip(drawn, lengths, strict=True)
+  ]
+
+
+def _others(rng, words, first):
+  """Responses that differ from these; drawn again where they do not."""
+  second = _responses(rng, words, len(first))
+  while same := [i for i, text in enumerate(first) if text == second[i]]:
+    for place, text in zip(
+      same, _responses(rng, words, len(same)), strict=True
+    ):
+      second[place] = text
+  return second
