@@ -153,6 +153,14 @@ def _compare(setup, before, after, rewards, numbers):
     ),
   ]
   old, new = scores[chosen.judge]
+  numbers += [
+    report.Number(
+      name=f"{chosen.judge} {when}",
+      value=float(said.mean()),
+      explanation="mean score of a sampled response",
+    )
+    for when, said in (("before", old), ("after", new))
+  ]
   rows = [
     {
       "prompt": prompt,
@@ -233,6 +241,15 @@ def _likelihood(setup, params, when, numbers):
       explanation="of held-out responses that people wrote; lower is better",
     )
   )
+  if when == "after":
+    numbers.append(
+      report.Number(
+        name="length of demonstrations",
+        value=float(batch.response.mask.sum(axis=-1).mean()),
+        unit="tokens",
+        explanation="mean length of what people wrote, as far as it is read",
+      )
+    )
 
 
 def _reward_model(setup, numbers):

@@ -83,6 +83,10 @@ def test_a_run_learns_from_another_runs_reward_model(tmp_path, judged, source):
   ]
   name = "reward model accuracy"
   assert result["numbers"][name] == theirs["numbers"][name]
+  assert 1 < result["numbers"]["length of demonstrations"] <= 8  # the window
+  lines = (tmp_path / "run" / "answers.jsonl").read_text().splitlines()
+  scores = [json.loads(line)["after_score"] for line in lines]
+  assert result["numbers"]["rouge after"] == pytest.approx(np.mean(scores))
 
 
 CIRCLE = [[0.5, 1.0, 0.0], [0.0, 0.5, 1.0], [1.0, 0.0, 0.5]]
