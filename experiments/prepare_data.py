@@ -2,15 +2,15 @@
 
     python experiments/prepare_data.py --source=human_ratings --data_dir=data
 
-The source is what a config's `data.source` takes: `human_ratings`, a file
-(`FILE.jsonl`, `FILE.parquet`) or `tfds:NAME[/CONFIG]`.
+The source is what a config's `data.source` takes: `human_ratings`, `xsum`, a
+file (`FILE.jsonl`, `FILE.parquet`) or `tfds:NAME[/CONFIG]`.
 """
 
 import script
 from absl import flags
 
 SOURCE = flags.DEFINE_string(
-  "source", "human_ratings", "human_ratings, FILE.jsonl/.parquet, tfds:NAME."
+  "source", "human_ratings", "human_ratings, xsum, FILE.jsonl, tfds:NAME, ..."
 )
 DATA_DIR = flags.DEFINE_string("data_dir", "data", "Where data are kept.")
 
