@@ -18,9 +18,15 @@ from configs import quickstart
 
 def get_config(size: str = ""):
   """The quickstart's SFT, then RLOO."""
-  return online(
-    size, config_dict.create(name="rloo", beta=0.05, clip=0.0), samples=4
+  algorithm = config_dict.create(
+    name="rloo",
+    beta=0.05,
+    clip=0.0,
+    kl="reward",
+    kl_target=0.0,
+    kl_gain=0.1,
   )
+  return online(size, algorithm, samples=4)
 
 
 def online(size, algorithm, *, samples):

@@ -1,0 +1,111 @@
+"""Every config: its flags, and that a run that lost its end finds it again."""
+
+import importlib
+import inspect
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from alignment_jax import algorithms, experiment
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WORDS = "sun rain tree bird song road hill lake fire wind".split()
+STEPS = 4
+
+# Need a model or data that are fetched; their parts have tests of their own.
+FETCHED = {"rcfd_xsum", "smollm2_ipo"}
+CONFIGS = sorted(
+  path.stem
+  for path in (ROOT / "configs").glob("*.py")
+  if path.stem != "__init__"
+)
+
+
+# What no config names: a run gives them.
+GIVEN = {"model", "sampling", "eos_id"}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_names_every_setting_of_its_method(name):
+  # A flag can only set what is there.
+  config = importlib.import_module(f"configs.{name}").get_config()
+  factory = algorithms.ALGORITHMS[config.algorithm.name]
+  settings = set(inspect.signature(factory).parameters) - GIVEN
+  assert settings == set(config.algorithm) - {"name"}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+  """Pairs with a rating each, so that every kind of data can be read."""
+  path = tmp_path_factory.mktemp("data") / "mine.jsonl"
+  with path.open("w") as file:
+    for index in range(24):
+      word = WORDS[index % 10]
+      row = {"prompt": f"Say number {index} about the {word}"}
+      if index % 2:
+        row |= {"response": f"the {word} is there", "reward": index / 10}
+      else:
+        row |= {"chosen": f"the {word} is good", "rejected": f"no {word} here"}
+      file.write(json.dumps(row) + "\n")
+  return path
+
+
+def of(name, source):
+  config = importlib.import_module(f"configs.{name}").get_config("tiny")
+  with config.unlocked():
+    config.data.source = str(source)
+    config.evaluation.prompts = 0
+    for section in (config, config.get("sft"), config.get("reward_model")):
+      if section:
+        section.training.steps = min(section.training.steps, STEPS)
+        section.training.checkpoint_every = STEPS // 2
+        section.training.log_every = 1
+  return config
+
+
+def leaves(path):
+  with ocp.StandardCheckpointer() as checkpointer:
+    tree = checkpointer.restore(path.absolute())
+  flat = {}
+
+  def walk(value, at):
+    if isinstance(value, dict):
+      for name in value:
+        walk(value[name], (*at, name))
+    elif value is not None:
+      flat[at] = np.asarray(value)
+
+  walk(tree, ())
+  return flat
+
+
+def lose_the_end(stage):
+  """What a machine leaves that dies after half of the steps."""
+  shutil.rmtree(stage / "final")
+  shutil.rmtree(stage / "checkpoints" / str(STEPS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in CONFIGS if n not in FETCHED])
+def test_a_run_that_lost_its_end_finds_it_again(tmp_path, source, name):
+  config = of(name, source)
+  work = tmp_path / "run"
+  experiment.train(config, str(work))
+  stage = work / config.algorithm.name
+  last = stage / "checkpoints" / str(STEPS) / "state"
+  expected = leaves(last)
+  lines = (stage / "metrics.jsonl").read_text()
+  lose_the_end(stage)
+  experiment.train(config, str(work))
+  found = leaves(last)
+  assert found.keys() == expected.keys()
+  for place, value in expected.items():
+    np.testing.assert_array_equal(found[place], value, err_msg=str(place))
+  again = (stage / "metrics.jsonl").read_text()
+  assert [json.loads(line) for line in again.splitlines()] == [
+    json.loads(line) for line in lines.splitlines()
+  ]
