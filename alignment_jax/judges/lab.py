@@ -129,9 +129,10 @@ def lab_rater_preference(
 
 def lab_class_judge(
   *,
-  words: Sequence[str],
+  words: Sequence[str] = WORDS,
   matrix: Sequence[Sequence[float]],
   opponent: Sequence[float],
+  numbers: Sequence[int] = (),
 ) -> base.RewardJudge:
   """How often a text is preferred to those of a fixed opponent.
 
@@ -142,11 +143,12 @@ def lab_class_judge(
     words: the list.
     matrix: as for the preference.
     opponent: probability of each class, summing to 1.
+    numbers: as for the preference.
 
   Raises:
     UserError: as for the preference, or an opponent that is no distribution.
   """
-  prefer = lab_class_preference(words=words, matrix=matrix)
+  lab_class_preference(words=words, matrix=matrix, numbers=numbers)  # checks
   chances = np.asarray(opponent, np.float64)
   if (
     chances.shape != (len(matrix),)
@@ -157,8 +159,8 @@ def lab_class_judge(
       f"opponent must be {len(matrix)} probabilities that sum to 1, got"
       f" {list(opponent)}"
     )
-  # The word at place c, alone, is of class c.
-  others = [words[place] for place in range(len(matrix))]
+  wins = np.asarray(matrix, np.float64) @ chances
+  tokens = _reader(words, "lab_class", numbers)
 
   def judge(
     prompts: Sequence[str],
@@ -166,35 +168,41 @@ def lab_class_judge(
     references: base.References = None,
   ) -> base.Rewards:
     base.require_one_each(references, prompts=prompts, responses=responses)
-    won = [prefer(prompts, responses, [o] * len(prompts)) for o in others]
-    return (chances @ np.stack(won)).astype(np.float32)
+    said = np.asarray(tokens(responses, left=False).ids)
+    return wins[said.sum(axis=-1) % len(matrix)].astype(np.float32)
 
   return judge
 
 
 def lab_class_preference(
-  *, words: Sequence[str], matrix: Sequence[Sequence[float]]
+  *,
+  words: Sequence[str] = WORDS,
+  matrix: Sequence[Sequence[float]],
+  numbers: Sequence[int] = (),
 ) -> base.PreferenceJudge:
   """`synthetic.class_preference`: a game of classes, perhaps without a winner.
 
-  The class of a text is the sum of its words' places modulo the number of
+  The class of a text is the sum of its words' numbers modulo the number of
   classes; that of no words is 0.
 
   Args:
-    words: the list, at least as many as there are classes.
+    words: the list.
     matrix: P[i, j], probability that class i is preferred to class j.
+    numbers: of the words, >= 0; by default their places 0, 1, ... If all are 1,
+      the class is the length in words.
 
   Raises:
-    UserError: too few words, one twice, or a matrix that holds no preference;
-      when judging, a word that is not listed.
+    UserError: a word twice, other numbers, or a matrix that holds no
+      preference; when judging, a word that is not listed.
   """
   _check_words(words)
-  if len(words) < len(matrix):
+  if numbers and (len(numbers) != len(words) or min(numbers) < 0):
     raise errors.UserError(
-      f"{len(matrix)} classes need as many words, got {len(words)}"
+      f"numbers must be {len(words)} integers >= 0, one for each word, got"
+      f" {list(numbers)}"
     )
   compare = synthetic.class_preference(np.asarray(matrix))
-  tokens = _reader(words, "lab_class")
+  tokens = _reader(words, "lab_class", numbers)
 
   def prefer(
     prompts: Sequence[str],
@@ -234,9 +242,9 @@ def _world(words, seed, noise, length_bias, bigram_scale):
   )
 
 
-def _reader(words, name):
-  """(texts, left) -> their places in the list as `Tokens` [N, T]."""
-  places = {word: place for place, word in enumerate(words)}
+def _reader(words, name, numbers=()):
+  """(texts, left) -> their words' numbers, or places, as `Tokens` [N, T]."""
+  places = dict(zip(words, numbers or range(len(words)), strict=True))
 
   def tokens(texts, *, left):
     rows = [[_place(places, word, name) for word in t.split()] for t in texts]

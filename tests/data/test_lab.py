@@ -80,7 +80,7 @@ def test_labels_that_are_turned_round_move_the_probability():
 
 @pytest.mark.parametrize("flip", [0.0, 0.3])
 def test_single_labels_are_wrong_as_often_as_they_should_be(flip):
-  made = rows(f"flip={flip}")
+  made = rows(f"rows=4096,flip={flip}")
   assert {row["probability"] for row in made} == {1.0}
   margin = margins(made)
   against = np.mean(margin < 0)
@@ -92,7 +92,7 @@ def test_single_labels_are_wrong_as_often_as_they_should_be(flip):
 
 
 def test_several_raters_give_shares_with_the_right_mean():
-  made = rows("votes=5")
+  made = rows("rows=4096,votes=5")
   shares = np.array([row["probability"] for row in made])
   np.testing.assert_allclose(shares * 5, np.round(shares * 5), atol=1e-9)
   assert shares.min() >= 0.5

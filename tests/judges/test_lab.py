@@ -1,5 +1,7 @@
 """The lab's judges say of words what the synthetic worlds say of tokens."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,6 +34,34 @@ def test_the_words_earn_what_their_tokens_earn():
     np.testing.assert_allclose(
       judge(["b", "a b"], ["c a", "b"]), reward(prompt, answer)[:, 0], rtol=1e-6
     )
+
+
+def test_the_optimum_of_the_default_proxy_is_over_optimised():
+  words = lab.WORDS
+  texts = [
+    " ".join(row)
+    for length in range(4)
+    for row in itertools.product(words, repeat=length)
+  ]
+  gold, proxy = (
+    np.stack([judges.build(name)([word] * len(texts), texts) for word in words])
+    for name in ("lab_gold", "lab_proxy")
+  )
+  # A start that ends after each word, and at once, with probability 1/6.
+  counts = np.array([len(text.split()) for text in texts])
+  start = np.log(np.where(counts < 3, 1 / 6, 1.0)) - counts * np.log(6.0)
+  assert np.exp(start).sum() == pytest.approx(1.0)
+
+  def at(beta):
+    tilted = start + proxy / beta
+    policy = np.exp(tilted - tilted.max(axis=1, keepdims=True))
+    policy /= policy.sum(axis=1, keepdims=True)
+    return tuple((policy * r).sum(axis=1).mean() for r in (gold, proxy))
+
+  golds, proxies = zip(*map(at, (1e6, 2.5, 0.25)), strict=True)
+  assert proxies[0] < proxies[1] < proxies[2]
+  # The figures of the module's docstring.
+  assert golds == pytest.approx((-0.13, 1.55, -0.26), abs=0.01)
 
 
 def test_an_empty_answer_earns_nothing():
@@ -112,3 +142,22 @@ def test_an_opponent_that_is_no_distribution_is_refused():
     judges.build(
       "lab_class", words=WORDS, matrix=CIRCLE, opponent=[0.5, 0.6, 0.1]
     )
+
+
+def test_words_that_all_count_one_make_classes_of_lengths():
+  more = dict(words=WORDS, matrix=CIRCLE, numbers=[1, 1, 1])
+  prefer = lab.lab_class_preference(**more)
+  # 1 beats 2 words, 2 beat 3, which are as none, and none beats 1.
+  first, second = ["c", "b c", ""], ["a a", "c b a", "b"]
+  assert prefer(["c"] * 3, first, second).tolist() == [1, 1, 1]
+  judge = judges.build("lab_class", opponent=[0.2, 0.5, 0.3], **more)
+  # Against none (0.2), one (0.5) and two (0.3), as in the circle above.
+  np.testing.assert_allclose(
+    judge(["a"] * 3, ["", "c", "c a"]), [0.6, 0.55, 0.35], rtol=1e-6
+  )
+
+
+@pytest.mark.parametrize("numbers", [[1, 2], [1, 2, -1]])
+def test_numbers_that_do_not_fit_the_words_are_refused(numbers):
+  with pytest.raises(errors.UserError, match="3 integers >= 0, one for each"):
+    lab.lab_class_preference(words=WORDS, matrix=CIRCLE, numbers=numbers)

@@ -1,0 +1,88 @@
+"""A lab: made-up words, raters whose reward is known, the same trainer.
+
+Prompts are one of five words, responses up to three of them, as
+`alignment_jax/data/lab.py` makes them. A policy learns to write any of them
+(SFT), then RLOO climbs a proxy of the gold reward that raters go by; the gold
+reward judges the result. At beta 2.5 it gains; at 0.6 the proxy grows on and
+the gold reward falls, as in Gao et al., 2022 (arXiv:2210.10760).
+
+    python experiments/train.py --config=configs/lab.py --workdir=runs/lab \
+        --config.algorithm.beta=0.6
+
+`configs/lab.py:dpo` (or `ipo`, `kto`, `dro`, `online_dpo`, `nash_md`) is
+another method in the same lab, here on labels of which 30 % are turned round:
+
+    python experiments/train.py --config=configs/lab.py:dpo \
+        --workdir=runs/lab_dpo --config.data.source=lab:flip=0.3
+
+`--config.sampling.judge.noise=0` is the gold reward itself, and
+`--config.sampling.judge.length_bias=1` likes long answers.
+
+Hardware: two CPU cores. `:tiny`, or `:dpo,tiny`, runs every part in about a
+minute.
+"""
+
+from ml_collections import config_dict
+
+from configs import quickstart
+
+# Learning from the rows of the source; from own answers that the proxy judges.
+OFFLINE = {
+  "dpo": dict(beta=1.0, label_smoothing=0.0, aggregation="sum"),
+  "ipo": dict(tau=0.5, aggregation="sum"),
+  "kto": dict(beta=1.0, lambda_desirable=1.0, lambda_undesirable=1.0),
+  "dro": dict(tau=1.0, aggregation="sum"),
+}
+ONLINE = {
+  "rloo": dict(beta=2.5, clip=0.0),
+  "online_dpo": dict(beta=1.0, wants="reward"),
+  "nash_md": dict(tau=0.1, beta=0.125),
+}
+
+
+def get_config(text: str = "") -> config_dict.ConfigDict:
+  """SFT, then RLOO on the proxy; `text` names another method, `tiny`, or both.
+
+  Raises:
+    ValueError: it names something else.
+  """
+  asked = set(filter(None, text.split(",")))
+  methods = asked - {"tiny"} or {"rloo"}
+  if len(methods) > 1 or not methods <= {*OFFLINE, *ONLINE}:
+    raise ValueError(
+      f"no lab '{text}'; available: tiny, one of"
+      f" {', '.join([*ONLINE, *OFFLINE])}, or both with a comma"
+    )
+  (name,) = methods
+  config = quickstart.get_config()
+  config.model.name = "decoder_tiny"
+  config.model.dropout = 0.0
+  config.tokenizer.vocabulary_size = 300
+  config.data.source = "lab"
+  config.data.prompt_length = 4
+  config.data.response_length = 4
+  config.evaluation.judge = "lab_gold"
+  config.reward_model = None
+  config.sft.training.steps = 300
+  config.algorithm = config_dict.create(
+    name=name, **{**OFFLINE, **ONLINE}[name]
+  )
+  config.optimizer.learning_rate = 3e-3
+  config.training.steps = 400
+  if name in ONLINE:
+    config.sampling = config_dict.create(
+      samples=8,
+      temperature=1.0,
+      missing_eos_penalty=0.0,
+      judge=dict(name="lab_proxy", noise=2.0, length_bias=0.0),
+      preference_scale=1.0,
+      staleness=0,
+      generator_devices=0,
+    )
+  if "tiny" in asked:
+    for part in (config, config.sft):
+      part.training.update(steps=8, batch_size=8, log_every=2)
+      part.training.checkpoint_every = 4
+      part.optimizer.warmup_steps = 2
+    config.evaluation.update(prompts=16, batch_size=8)
+  return config
