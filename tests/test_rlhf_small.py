@@ -62,7 +62,8 @@ def test_the_page_says_what_failed_and_how_long_it_took(tmp_path, rlhf_page):
   )
   text = path.read_text()
   # Two shared stages and two methods of half a minute each.
-  assert "`python this.py` in 2 minutes" in text
+  assert "`python this.py` on" in text
+  assert "its parts took 2 minutes" in text
   assert "- DPO, seed 2: UserError: no" in text
   # IPO wins one of two prompts and ties the other.
   assert "| IPO | offline, pairs | 1.00 ± 0.00 |" in text

@@ -83,10 +83,11 @@ def write_page(
   )
   parts = [
     "# Many methods, one small model, human ratings\n",
-    f"Written by `{command}` in {seconds / 60:.0f} minutes on"
-    f" {os.cpu_count()} CPU cores ({platform.machine()}, JAX"
-    f" {jax.__version__}); {seeds} seeds, {prompts} held-out prompts. The"
-    " settings are in that script; none was tuned.\n",
+    f"Written by `{command}` on {os.cpu_count()} CPU cores"
+    f" ({platform.machine()}, JAX {jax.__version__}); its parts took"
+    f" {seconds / 60:.0f} minutes, and two ran side by side;"
+    f" {seeds} seeds, {prompts} held-out prompts. The settings are in that"
+    " script; none was tuned.\n",
     "Every method starts from one SFT policy and sees only the first half of"
     " each text's raters: offline methods their ratings, online methods a"
     " reward model of them, the proxy, or (online IPO, Nash-MD) a preference"

@@ -13,9 +13,12 @@ every part with a toy model, learns nothing, and writes into the workdir.
 """
 
 import argparse
+import concurrent.futures
 import dataclasses
+import functools
 import itertools
 import json
+import multiprocessing
 import os
 import pathlib
 import sys
@@ -38,6 +41,8 @@ from alignment_jax.experiment import reading, referees, stages
 from configs import quickstart
 
 COMMAND = "python experiments/reproduce/rlhf_small.py"
+# Side by side: networks this small leave a core idle.
+PROCESSES = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -177,8 +182,7 @@ def main() -> None:
   given = parser.parse_args()
   tiny = "" if given.size == "full" else f"_{given.size}"
   root = pathlib.Path(given.workdir or f"runs/rlhf_small{tiny}")
-  jax.config.update("jax_compilation_cache_dir", str(root / "compiled"))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+  share_programs(root)
   verdicts, failed = run(SIZES[given.size], root, given.data_dir)
   docs = root if tiny else page.DOCS
   families = {"SFT": "", **{n: m.family for n, m in METHODS.items()}}
@@ -187,6 +191,12 @@ def main() -> None:
   for name, error in failed.items():
     print(f"error: {name}: {error}", file=sys.stderr)
   sys.exit(bool(failed))
+
+
+def share_programs(root: pathlib.Path) -> None:
+  """Compiles once what the methods, seeds and processes have in common."""
+  jax.config.update("jax_compilation_cache_dir", str(root / "compiled"))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def run(size: Size, root: pathlib.Path, data_dir: str):
@@ -201,31 +211,40 @@ def run(size: Size, root: pathlib.Path, data_dir: str):
     shared[name] = timed(
       root / f"{name}.json", lambda c=config, n=name: trained(c, root / n)
     )
-  assess = assessor(size, root, data_dir)
   found, failed = {}, {}
-  for seed in range(size.seeds):
-    found.setdefault("SFT", []).append(
-      timed(
-        root / "verdicts" / f"SFT-{seed}.json",
-        lambda seed=seed: assess({0: root / "start" / "sft"}, seed),
+  with concurrent.futures.ProcessPoolExecutor(
+    PROCESSES,
+    multiprocessing.get_context("spawn"),
+    initializer=share_programs,
+    initargs=(root,),
+  ) as pool:
+    verdicts = {
+      (name, seed): pool.submit(verdict, size, root, data_dir, name, seed)
+      for seed, name in itertools.product(
+        range(size.seeds), ("SFT", *size.methods)
       )
-    )
-  for seed, name in itertools.product(range(size.seeds), size.methods):
-    path = root / f"{name.lower().replace(' ', '_')}-{seed}"
-    try:
-      verdict = timed(
-        root / "verdicts" / f"{name}-{seed}.json",
-        lambda n=name, s=seed, p=path: assess(
-          aligned(size, root, data_dir, n, s, p), s
-        ),
-      )
-    except Exception as error:  # one method must not end the others
-      failed[f"{name}, seed {seed}"] = f"{type(error).__name__}: {error}"
-      print(f"FAILED {path}: {error!r}", flush=True)
-      continue
-    found.setdefault(name, []).append(verdict)
+    }
+    for (name, seed), said in verdicts.items():
+      try:
+        found.setdefault(name, []).append(said.result())
+      except Exception as error:  # one method must not end the others
+        failed[f"{name}, seed {seed}"] = f"{type(error).__name__}: {error}"
+        print(f"FAILED {name}, seed {seed}: {error!r}", flush=True)
   whole = {n: v for n, v in found.items() if len(v) == size.seeds}
   return {"shared": shared, "methods": whole}, failed
+
+
+def verdict(size, root, data_dir, name, seed):
+  """What the judges say of a method, which is trained if it is not yet."""
+
+  def work():
+    assess = assessor(size, root, data_dir)
+    if name == "SFT":
+      return assess({0: root / "start" / "sft"}, seed)
+    path = root / f"{name.lower().replace(' ', '_')}-{seed}"
+    return assess(aligned(size, root, data_dir, name, seed, path), seed)
+
+  return timed(root / "verdicts" / f"{name}-{seed}.json", work)
 
 
 def shared_stages(size, root, data_dir):
@@ -330,6 +349,7 @@ def timed(path, work):
   return result
 
 
+@functools.cache
 def assessor(size, root, data_dir):
   """(step -> folder of a policy, seed) -> what the judges say of its answers.
 
