@@ -34,7 +34,7 @@ OFFLINE = {
   "dro": dict(tau=1.0, aggregation="sum"),
 }
 ONLINE = {
-  "rloo": dict(beta=2.5, clip=0.0),
+  "rloo": dict(beta=2.5, clip=0.0, kl="reward", kl_target=0.0, kl_gain=0.1),
   "online_dpo": dict(beta=1.0, wants="reward"),
   "nash_md": dict(tau=0.1, beta=0.125),
 }
