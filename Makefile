@@ -19,9 +19,9 @@ PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev quickstart smollm2 reproduce rlhf-small \
-  benchmarks benchmark-decoding test test-core \
-  test-slow test-parity lint clean check-python
+.PHONY: help install install-dev quickstart smollm2 reproduce lab \
+  rlhf-small benchmarks benchmark-decoding test test-core test-slow \
+  test-parity lint clean check-python
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -43,6 +43,10 @@ smollm2: $(INSTALLED)  ## a real pretrained model, fetched and asked (93 MB)
 reproduce: export JAX_PLATFORMS = cpu
 reproduce: $(INSTALLED)  ## published illustrations again: docs/reproductions.md
 	$(VENV)/bin/python experiments/reproduce/all.py
+
+lab: export JAX_PLATFORMS = cpu
+lab: $(INSTALLED)  ## the trainer held against exact optima: docs/lab.md
+	$(VENV)/bin/python experiments/reproduce/lab.py
 
 rlhf-small: export JAX_PLATFORMS = cpu
 rlhf-small: $(INSTALLED)  ## twelve methods on human ratings: docs/rlhf_small.md

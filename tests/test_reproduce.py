@@ -10,7 +10,7 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "reproduce"
 QUICK = ("soft_q_tree", "preference_games", "exploitability_sweep")
 # No published illustrations: they have no section on the page.
-STUDIES = ("lab", "rlhf_small", "rlhf_page")
+STUDIES = ("lab", "lab_world", "rlhf_small", "rlhf_page", "xsum_length")
 NAMES = sorted(
   path.stem
   for path in FOLDER.glob("*.py")
@@ -57,3 +57,23 @@ def test_the_page_shows_every_reproduction():
   studies = {f"{name}.png" for name in STUDIES}
   assert shown == {path.name for path in figures.glob("*.png")} - studies
   assert page.count("\n## ") == len(NAMES)
+
+
+@pytest.mark.slow
+def test_the_lab_runs_whole_in_a_few_steps():
+  code = (
+    "import lab, page\n"
+    "result = lab.reproduce(lab.SHORT)\n"
+    "print(page.table(result))\n"
+    "assert result.figures and result.remarks\n"
+    "assert len(result.rows) == 9, result.rows\n"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    cwd=FOLDER,
+    env={**os.environ, "JAX_PLATFORMS": "cpu", "MPLBACKEND": "Agg"},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stdout + done.stderr

@@ -35,7 +35,7 @@ ILLUSTRATIONS = (
   "best_of_n",
 )
 # No published illustrations: they have no section on the page.
-STUDIES = {"lab", "rlhf_small", "rlhf_page"}
+STUDIES = {"lab", "lab_world", "rlhf_small", "rlhf_page", "xsum_length"}
 
 
 def main() -> None:

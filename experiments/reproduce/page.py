@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import pathlib
 import sys
 import time
@@ -84,13 +85,27 @@ def show(reproduce: Callable[[], Reproduction]) -> None:
 
   Exits with status 1 when a row whose source is certain does not hold.
   """
+  _present(*_timed(reproduce))
+
+
+def show_study(
+  reproduce: Callable[[], Reproduction], name: str, *, command: str
+) -> None:
+  """As `show`, for a study that has a page of its own, which it writes.
+
+  Args:
+    reproduce: the study.
+    name: of its page below docs, without the ending.
+    command: what made it, for the page.
+  """
   result, seconds = _timed(reproduce)
-  print(table(result))
-  for path in save_figures(result):
-    print(f"figure: {path.relative_to(ROOT)}")
-  print(f"{seconds:.0f} s")
-  if failed(result):
-    sys.exit(1)
+  path = DOCS / f"{name}.md"
+  path.write_text(
+    f"# {result.title}\n\nWritten by `{command}` in {seconds / 60:.0f} minutes"
+    f" on {os.cpu_count()} CPU cores.\n\n" + "\n".join(_body(result))
+  )
+  print(f"page: {path.relative_to(ROOT)}")
+  _present(result, seconds)
 
 
 def failed(result: Reproduction) -> list[Row]:
@@ -123,13 +138,7 @@ def write_page(results: Sequence[Reproduction]) -> pathlib.Path:
     " uncertain.\n",
   ]
   for result in results:
-    parts += [
-      f"## {result.title}\n",
-      f"{result.source}\n",
-      table(result) + "\n",
-      *(f"![{name}](figures/{name}.png)\n" for name in result.figures),
-      f"{result.remarks}\n",
-    ]
+    parts += [f"## {result.title}\n", *_body(result)]
   path = DOCS / "reproductions.md"
   path.write_text("\n".join(parts))
   return path
@@ -150,6 +159,25 @@ def table(result: Reproduction) -> str:
 
   rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
   return "\n".join([line(head), rule, *(line(row) for row in rows)])
+
+
+def _present(result, seconds):
+  print(table(result))
+  for path in save_figures(result):
+    print(f"figure: {path.relative_to(ROOT)}")
+  print(f"{seconds:.0f} s")
+  if failed(result):
+    sys.exit(1)
+
+
+def _body(result):
+  """What stands below the title of a result."""
+  return [
+    f"{result.source}\n",
+    table(result) + "\n",
+    *(f"![{name}](figures/{name}.png)\n" for name in result.figures),
+    f"{result.remarks}\n",
+  ]
 
 
 def _timed(reproduce):
