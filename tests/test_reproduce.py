@@ -10,7 +10,14 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "reproduce"
 QUICK = ("soft_q_tree", "preference_games", "exploitability_sweep")
 # No published illustrations: they have no section on the page.
-STUDIES = ("lab", "lab_world", "rlhf_small", "rlhf_page", "xsum_length")
+STUDIES = (
+  "lab",
+  "lab_world",
+  "rlhf_small",
+  "rlhf_methods",
+  "rlhf_page",
+  "xsum_length",
+)
 NAMES = sorted(
   path.stem
   for path in FOLDER.glob("*.py")

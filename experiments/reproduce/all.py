@@ -35,7 +35,14 @@ ILLUSTRATIONS = (
   "best_of_n",
 )
 # No published illustrations: they have no section on the page.
-STUDIES = {"lab", "lab_world", "rlhf_small", "rlhf_page", "xsum_length"}
+STUDIES = {
+  "lab",
+  "lab_world",
+  "rlhf_small",
+  "rlhf_methods",
+  "rlhf_page",
+  "xsum_length",
+}
 
 
 def main() -> None:

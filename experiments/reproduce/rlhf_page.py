@@ -86,8 +86,8 @@ def write_page(
     f"Written by `{command}` on {os.cpu_count()} CPU cores"
     f" ({platform.machine()}, JAX {jax.__version__}); its parts took"
     f" {seconds / 60:.0f} minutes, and two ran side by side;"
-    f" {seeds} seeds, {prompts} held-out prompts. The settings are in that"
-    " script; none was tuned.\n",
+    f" {seeds} seeds, {prompts} held-out prompts. The settings are in"
+    " `experiments/reproduce/rlhf_methods.py`; none was tuned.\n",
     "Every method starts from one SFT policy and sees only the first half of"
     " each text's raters: offline methods their ratings, online methods a"
     " reward model of them, the proxy, or (online IPO, Nash-MD) a preference"
