@@ -6,6 +6,7 @@ import json
 import pathlib
 import shutil
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
@@ -70,18 +71,7 @@ def of(name, source):
 
 def leaves(path):
   with ocp.StandardCheckpointer() as checkpointer:
-    tree = checkpointer.restore(path.absolute())
-  flat = {}
-
-  def walk(value, at):
-    if isinstance(value, dict):
-      for name in value:
-        walk(value[name], (*at, name))
-    elif value is not None:
-      flat[at] = np.asarray(value)
-
-  walk(tree, ())
-  return flat
+    return jax.tree.leaves_with_path(checkpointer.restore(path.absolute()))
 
 
 def lose_the_end(stage):
@@ -102,10 +92,9 @@ def test_a_run_that_lost_its_end_finds_it_again(tmp_path, source, name):
   lines = (stage / "metrics.jsonl").read_text()
   lose_the_end(stage)
   experiment.train(config, str(work))
-  found = leaves(last)
-  assert found.keys() == expected.keys()
-  for place, value in expected.items():
-    np.testing.assert_array_equal(found[place], value, err_msg=str(place))
+  for (place, was), (found, value) in zip(expected, leaves(last), strict=True):
+    assert found == place
+    np.testing.assert_array_equal(value, was, err_msg=str(place))
   again = (stage / "metrics.jsonl").read_text()
   assert [json.loads(line) for line in again.splitlines()] == [
     json.loads(line) for line in lines.splitlines()
