@@ -3,8 +3,15 @@
 Prompts are one of five words, responses up to three of them, as
 `alignment_jax/data/lab.py` makes them. A policy learns to write any of them
 (SFT), then RLOO climbs a proxy of the gold reward that raters go by; the gold
-reward judges the result. At beta 2.5 it gains; at 0.6 the proxy grows on and
-the gold reward falls, as in Gao et al., 2022 (arXiv:2210.10760).
+reward judges the result. Letting go of the KL raises the proxy further and
+lowers the gold reward, as in Gao et al., 2022 (arXiv:2210.10760). Measured with
+seed 0, 512 prompts:
+
+    beta                       2.5    0.6
+    KL to SFT, nats            2.4    5.1
+    proxy, last batch         15.7   19.7
+    gold, -0.1 after SFT       1.57   0.37
+    wins against SFT, %         76     52
 
     python experiments/train.py --config=configs/lab.py --workdir=runs/lab \
         --config.algorithm.beta=0.6
@@ -18,8 +25,8 @@ another method in the same lab, here on labels of which 30 % are turned round:
 `--config.sampling.judge.noise=0` is the gold reward itself, and
 `--config.sampling.judge.length_bias=1` likes long answers.
 
-Hardware: two CPU cores. `:tiny`, or `:dpo,tiny`, runs every part in about a
-minute.
+Hardware: two CPU cores, about a minute and a half. `:tiny`, or `:dpo,tiny`,
+runs every part in less than one.
 """
 
 from ml_collections import config_dict
@@ -60,7 +67,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
   config.tokenizer.vocabulary_size = 300
   config.data.source = "lab"
   config.data.prompt_length = 4
-  config.data.response_length = 4
+  config.data.response_length = 3  # a third word leaves no room for an end
   config.evaluation.judge = "lab_gold"
   config.reward_model = None
   config.sft.training.steps = 300
