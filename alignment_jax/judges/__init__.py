@@ -4,8 +4,8 @@ A reward judge is `(prompts, responses, references=None) -> rewards`: N texts
 each in, float32 [N] out, larger is better; `JUDGES` maps a name to what builds
 one. A preference judge is `(prompts, first, second, references=None) -> P(first
 preferred)`; `PREFERENCES` maps a name to what makes one of a reward judge, and
-`COMPARISONS` to what builds one that has no reward.
-`build_all` adds several up.
+`COMPARISONS` to what builds one that has no reward. `build_all` builds several
+whose rewards add up.
 Judges that are given functions (`combined`, `learned`) or tokens (`synthetic`)
 are built by hand.
 """
