@@ -248,7 +248,7 @@ def _reader(words, name, numbers=()):
 
   def tokens(texts, *, left):
     rows = [[_place(places, word, name) for word in t.split()] for t in texts]
-    width = max(1, *map(len, rows))
+    width = max([1, *map(len, rows)])
     ids = np.zeros((len(rows), width), np.int32)
     mask = np.zeros((len(rows), width), bool)
     for row, found in enumerate(rows):
