@@ -235,5 +235,9 @@ class Settings:
     return {name: stage for name, stage in given.items() if stage is not None}
 
   def trained(self) -> dict[str, Stage]:
-    """Those of `stages` that have steps to run."""
-    return {n: s for n, s in self.stages().items() if s.training.steps}
+    """Those of `stages` that have steps to run; no SFT after `init_from`."""
+    return {
+      name: stage
+      for name, stage in self.stages().items()
+      if stage.training.steps and not (name == "sft" and self.init_from)
+    }

@@ -188,3 +188,10 @@ def test_sampling_is_refused_where_nothing_is_sampled():
   config.sampling = rloo.get_config("tiny").sampling
   with pytest.raises(errors.UserError, match="'ipo' learns from the data as"):
     reading.read(config)
+
+
+def test_a_policy_that_is_given_needs_no_sft():
+  config = quickstart.get_config("tiny")
+  assert "sft" in reading.read(config).trained()
+  config.init_from = "runs/somewhere/sft"
+  assert list(reading.read(config).trained()) == ["reward_model", ""]
