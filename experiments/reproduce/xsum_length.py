@@ -128,7 +128,7 @@ def write_page(verdicts: list[dict], docs: pathlib.Path) -> pathlib.Path:
           for one in verdicts
         ),
         "",
-        "| claim, written before the numbers were seen | |",
+        "| claim | |",
         "|---|---|",
         *(
           f"| {claim} | {'holds' if holds else 'does not hold'} |"
