@@ -26,6 +26,7 @@ def verdicts(gold):
 
   def seed(scores):
     point = dict(kl=0.5, kl_error=0.1, proxy=1.0, vader=0.2, length=7.0, step=4)
+    point["samples"] = ["film: A | good one"]
     return {"seconds": 30.0, "points": [{**point, "gold": list(scores)}]}
 
   shared = {
@@ -65,6 +66,7 @@ def test_the_page_says_what_failed_and_how_long_it_took(tmp_path, rlhf_page):
   assert "`python this.py` on" in text
   assert "its parts took 2 minutes" in text
   assert "- DPO, seed 2: UserError: no" in text
+  assert "- IPO: `film: A | good one`" in text
   # IPO wins one of two prompts and ties the other.
   assert "| IPO | offline, pairs | 1.00 ± 0.00 |" in text
   assert "| 75 (" in text

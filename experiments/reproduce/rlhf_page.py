@@ -107,6 +107,13 @@ def write_page(
     "Share of held-out prompts on which the row's answer has the higher gold"
     " reward, and its 95 % interval over prompts, in %.\n",
     matrix(pairwise(gold)),
+    "\n## One answer of each\n",
+    "To the first held-out prompt, with the same draws, of the first seed;"
+    " prompt and answer are apart by a bar.\n",
+    *(
+      f"- {name}: `{seeds[0]['points'][-1]['samples'][0]}`"
+      for name, seeds in methods.items()
+    ),
   ]
   if failed:
     parts += ["\n## Failed\n"]
@@ -197,7 +204,9 @@ def frontier(methods, families) -> Figure:
         fontsize=8,
         color=colour,
       )
-    axes.set(xlabel="KL to SFT, nats per response", title=title)
-    axes.set_ylabel("mean reward")
+    axes.set(xlabel="KL to SFT, nats per response", ylabel="mean reward")
+    # Methods end a fraction of a nat away, or dozens.
+    axes.set_xscale("symlog", linthresh=1.0)
+    axes.set_title(title)
     axes.spines[["top", "right"]].set_visible(False)
   return figure
