@@ -171,6 +171,33 @@ def learns_by(judge, wants, judged, rows, said, written=None):
   return referees.referee(setup, wants, mesh, loader)(rollout, 1)
 
 
+def test_what_people_wrote_earns_nothing_on_average(judged, source):
+  config = learning(source, judged / "reward_model", judged / "sft")
+  tokenizer = data.load_tokenizer(judged / "tokenizer.model")
+  mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
+  setup = stages.Setup(
+    settings=reading.read(config),
+    mesh=mesh,
+    generator=mesh,
+    tokenizer=tokenizer,
+    model=models.make_model("decoder_tiny", vocabulary_size=16),
+    workdir=judged,
+  )
+  loader = setup.loader("demonstration", "train", 8)
+  written, _ = loader.rows(range(len(loader)))
+  responses = jax.tree.map(lambda a: a[:, None], written.response)
+  rollout = types.Rollout(
+    prompt=written.prompt,
+    responses=responses,
+    logprobs=np.zeros(responses.ids.shape, np.float32),
+    ended=np.ones((len(loader), 1), bool),
+    version=np.zeros(len(loader), np.int32),
+  )
+  rewards = referees.referee(setup, "reward", mesh, loader)(rollout, 0)
+  assert rewards.std() > 1e-3
+  assert rewards.mean() == pytest.approx(0.0, abs=1e-5)
+
+
 def test_a_judge_sees_what_a_person_answered_to_each_prompt(judged):
   rows = [{"prompt": "the", "response": word} for word in WORDS[:4]]
   loader = loader_of(data.load_tokenizer(judged / "tokenizer.model"), rows, 2)
