@@ -113,17 +113,22 @@ def loader_of(tokenizer, rows, batch_size=1):
   )
 
 
-def test_a_judge_of_two_texts_meets_every_pair(judged):
-  tokenizer = data.load_tokenizer(judged / "tokenizer.model")
+def setup_of(judged, settings):
+  """A run in the folder of the one whose result is a reward model."""
   mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
-  setup = stages.Setup(
-    settings=comparing({"name": "online_ipo", "tau": 0.1}),
+  return stages.Setup(
+    settings=settings,
     mesh=mesh,
     generator=mesh,
-    tokenizer=tokenizer,
+    tokenizer=data.load_tokenizer(judged / "tokenizer.model"),
     model=models.make_model("decoder_tiny", vocabulary_size=16),
     workdir=judged,
   )
+
+
+def test_a_judge_of_two_texts_meets_every_pair(judged):
+  setup = setup_of(judged, comparing({"name": "online_ipo", "tau": 0.1}))
+  tokenizer, mesh = setup.tokenizer, setup.mesh
   texts = ["a", "b", "c"]
   encoded = [tokenizer.encode(text) for text in texts]
   said = formatting.right_padded(encoded, max(map(len, encoded)), 0)
@@ -144,16 +149,8 @@ def learns_by(judge, wants, judged, rows, said, written=None):
   """What a judge says of the responses `said` to the first batch of `rows`."""
   config = rloo.get_config("tiny").unlock()
   config.sampling.judge = config_dict.create(**judge)
-  tokenizer = data.load_tokenizer(judged / "tokenizer.model")
-  mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
-  setup = stages.Setup(
-    settings=reading.read(config),
-    mesh=mesh,
-    generator=mesh,
-    tokenizer=tokenizer,
-    model=models.make_model("decoder_tiny", vocabulary_size=16),
-    workdir=judged,
-  )
+  setup = setup_of(judged, reading.read(config))
+  tokenizer, mesh = setup.tokenizer, setup.mesh
 
   def tokens(texts):
     return formatting.right_padded(list(map(tokenizer.encode, texts)), 24, 0)
@@ -173,16 +170,7 @@ def learns_by(judge, wants, judged, rows, said, written=None):
 
 def test_what_people_wrote_earns_nothing_on_average(judged, source):
   config = learning(source, judged / "reward_model", judged / "sft")
-  tokenizer = data.load_tokenizer(judged / "tokenizer.model")
-  mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
-  setup = stages.Setup(
-    settings=reading.read(config),
-    mesh=mesh,
-    generator=mesh,
-    tokenizer=tokenizer,
-    model=models.make_model("decoder_tiny", vocabulary_size=16),
-    workdir=judged,
-  )
+  setup = setup_of(judged, reading.read(config))
   loader = setup.loader("demonstration", "train", 8)
   written, _ = loader.rows(range(len(loader)))
   responses = jax.tree.map(lambda a: a[:, None], written.response)
@@ -193,7 +181,7 @@ def test_what_people_wrote_earns_nothing_on_average(judged, source):
     ended=np.ones((len(loader), 1), bool),
     version=np.zeros(len(loader), np.int32),
   )
-  rewards = referees.referee(setup, "reward", mesh, loader)(rollout, 0)
+  rewards = referees.referee(setup, "reward", setup.mesh, loader)(rollout, 0)
   assert rewards.std() > 1e-3
   assert rewards.mean() == pytest.approx(0.0, abs=1e-5)
 
