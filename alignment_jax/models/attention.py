@@ -98,6 +98,19 @@ def order_with_prefix(
   return attention_kernels.Order(queries=mask, keys=keys, window=window)
 
 
+def in_slots(key: Array, value: Array) -> tuple[Array, Array]:
+  """[..., S, H, D] as a cache holds them: [..., H, D, S] and [..., H, S, D].
+
+  The products of a single query with both then read along their last axis.
+  """
+  return jnp.moveaxis(key, -3, -1), jnp.swapaxes(value, -3, -2)
+
+
+def from_slots(key: Array, value: Array) -> tuple[Array, Array]:
+  """The inverse of `in_slots`."""
+  return jnp.moveaxis(key, -1, -3), jnp.swapaxes(value, -3, -2)
+
+
 class SelfAttention(nn.Module):
   """Attention of new tokens to a prefix and to themselves.
 
@@ -144,8 +157,8 @@ class SelfAttention(nn.Module):
   ) -> tuple[Float[Array, "B T D"], tuple[Array, Array]]:
     """Returns what the tokens hand on, and their keys and values.
 
-    With a slot the prefix is [B, H, S, D], `x` one token that is written there,
-    and what is returned the prefix with it.
+    With a slot the prefix is keys [B, H, D, S] and values [B, H, S, D], `x` one
+    token that is written there, and what is returned the prefix with it.
     """
     query = _project(self, "query", self.heads, "heads", self.query_gain)(x)
     key = _project(self, "key", self.kv_heads, "kv_heads")(x)
@@ -159,12 +172,12 @@ class SelfAttention(nn.Module):
     new = (key, value)
     if slot is not None:
       new = tuple(
-        jax.lax.dynamic_update_slice_in_dim(
-          old, jnp.swapaxes(token, 1, 2), slot, axis=2
+        jax.lax.dynamic_update_slice_in_dim(old, token, slot, axis=axis)
+        for old, token, axis in zip(
+          prefix, in_slots(key, value), (3, 2), strict=True
         )
-        for old, token in zip(prefix, new, strict=True)
       )
-      key, value = (jnp.swapaxes(array, 1, 2) for array in new)
+      key, value = from_slots(*new)
     elif prefix is not None:
       key = jnp.concatenate([prefix[0], key], axis=1)
       value = jnp.concatenate([prefix[1], value], axis=1)

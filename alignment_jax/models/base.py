@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from alignment_jax.models import layers
+from alignment_jax.models import attention, layers
 from alignment_jax.types import Tokens
 
 Params = PyTree
@@ -56,10 +56,10 @@ class Context:
 class Slots:
   """A `Memory` with an array for each layer, which is written in place.
 
-  Heads stand before tokens, as the products of attention read them.
+  Axes are in the order of `attention.in_slots`.
   """
 
-  keys: tuple[Float[Array, "B H S D"], ...]
+  keys: tuple[Float[Array, "B H D S"], ...]
   values: tuple[Float[Array, "B H S D"], ...]
   mask: Bool[Array, "B S"]
   positions: Int[Array, "B S"]
@@ -264,13 +264,15 @@ def init_cache(context: Context, room: int) -> Cache:
 
 
 def _slots(memory, room):
-  def of_layers(array):
-    array = jnp.pad(array, [(0, 0), (0, 0), (0, room), (0, 0), (0, 0)])
-    return _layers(jnp.swapaxes(array, 2, 3))
-
+  keys, values = attention.in_slots(
+    *(
+      jnp.pad(array, [(0, 0), (0, 0), (0, room), (0, 0), (0, 0)])
+      for array in (memory.keys, memory.values)
+    )
+  )
   return Slots(
-    keys=of_layers(memory.keys),
-    values=of_layers(memory.values),
+    keys=_layers(keys),
+    values=_layers(values),
     mask=jnp.pad(memory.mask, [(0, 0), (0, room)]),
     positions=jnp.pad(memory.positions, [(0, 0), (0, room)]),
   )

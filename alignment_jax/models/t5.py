@@ -237,7 +237,7 @@ class T5(nn.Module):
         {"params": layer},
         x,
         (keys, values),
-        tuple(jnp.swapaxes(array, 1, 2) for array in memory),
+        attention.from_slots(*memory),
         prefix.mask[:, None],
         cross.mask[:, None],
         bias,
