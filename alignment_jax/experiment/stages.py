@@ -120,8 +120,8 @@ def run_stage(
   arguments = () if policy is None else (policy,)
   if arguments and not adapting and "critic" in _parameters(algorithm.init):
     # Detail 22 of Huang et al., 2024: the critic starts from the reward model.
-    reward_model = setup.workdir / "reward_model"
-    if (reward_model / FINAL).is_dir():
+    reward_model = critic_folder(setup)
+    if reward_model is not None:
       arguments += (load(reward_model, setup.model, setup.mesh)["reward"],)
   if stage is setup.settings.main:
     algorithm = methods.refreshed(algorithm, setup.settings.refresh)
@@ -202,6 +202,22 @@ def run_stage(
 
 def _parameters(function):
   return inspect.signature(function).parameters
+
+
+def critic_folder(setup: Setup) -> pathlib.Path | None:
+  """The reward model that judges, if the run's network has its shape."""
+  # Here, not above: a judge may be a stage that this module trains.
+  from alignment_jax.experiment import referees
+
+  path = referees.judge_folder(setup, "reward_model")
+  if not (path / FINAL).is_dir():
+    return None
+  theirs, _, _ = open_stage(path)
+  shapes, own = (
+    jax.eval_shape(model.init, jax.random.key(0))
+    for model in (theirs, setup.model)
+  )
+  return path if shapes == own else None
 
 
 def _feed(setup, algorithm, loader, key, steps):

@@ -1,5 +1,6 @@
 """A judge that another run trained, and the judges of an evaluation."""
 
+import functools
 import json
 import shutil
 
@@ -12,7 +13,7 @@ from ml_collections import config_dict
 from alignment_jax import data, errors, experiment, models, parallel, types
 from alignment_jax.data import formatting
 from alignment_jax.experiment import reading, referees, stages
-from configs import quickstart, rloo
+from configs import ppo, quickstart, rloo
 
 WORDS = "sun rain tree bird song road hill lake fire wind".split()
 
@@ -87,6 +88,28 @@ def test_a_run_learns_from_another_runs_reward_model(tmp_path, judged, source):
   lines = (tmp_path / "run" / "answers.jsonl").read_text().splitlines()
   scores = [json.loads(line)["after_score"] for line in lines]
   assert result["numbers"]["rouge after"] == pytest.approx(np.mean(scores))
+
+
+def test_a_critic_starts_from_the_reward_model_of_another_run(
+  tmp_path, judged, source
+):
+  config = learning(source, judged / "reward_model", judged / "sft")
+  config.algorithm = ppo.get_config("tiny").algorithm
+  config.optimizer.learning_rate = 1e-30  # ends where it started
+  config.training.steps = 2
+  config.evaluation.prompts = 0
+  experiment.train(config, str(tmp_path / "run"))
+  model, _, _ = stages.open_stage(judged / "sft")
+  mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
+  ended = stages.load(tmp_path / "run" / "ppo", model, mesh)["value"]
+  begun = stages.load(judged / "reward_model", model, mesh)["reward"]
+  same = functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-20)
+  jax.tree.map(same, ended, begun)
+
+
+def test_a_reward_model_of_another_shape_starts_no_critic(judged):
+  setup = setup_of(judged, comparing({"name": "online_ipo", "tau": 0.1}))
+  assert stages.critic_folder(setup) is None
 
 
 CIRCLE = [[0.5, 1.0, 0.0], [0.0, 0.5, 1.0], [1.0, 0.0, 0.5]]
