@@ -8,27 +8,29 @@ import pytest
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
-def _make_losses():
+def _make_pages():
   spec = importlib.util.spec_from_file_location(
-    "make_losses", DOCS / "make_losses.py"
+    "make_pages", DOCS / "make_pages.py"
   )
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module
 
 
-def test_the_page_of_losses_is_current():
-  assert (DOCS / "losses.md").read_text() == _make_losses().page(), (
-    "run: python docs/make_losses.py"
+@pytest.mark.parametrize("name", ["losses", "algorithms"])
+def test_a_page_is_current(name):
+  page = getattr(_make_pages(), f"{name}_page")()
+  assert (DOCS / f"{name}.md").read_text() == page, (
+    "run: python docs/make_pages.py"
   )
 
 
 def test_every_loss_of_a_pair_or_response_has_a_proof_of_its_own():
-  make = _make_losses()
+  make = _make_pages()
   proofs = make.proofs()
   without = {
     name
-    for modules in make.SECTIONS.values()
+    for modules in make.LOSSES.values()
     for module in modules.split()
     for name, _ in make.functions_of(module)
     if name.endswith("_loss") and name not in proofs
@@ -55,7 +57,9 @@ def test_every_loss_of_a_pair_or_response_has_a_proof_of_its_own():
   }
 
 
-@pytest.mark.parametrize("name", ["losses.md", "library_forms.md"])
+@pytest.mark.parametrize(
+  "name", ["losses.md", "algorithms.md", "library_forms.md"]
+)
 def test_links_between_pages_lead_somewhere(name):
   text = (DOCS / name).read_text()
   for target in text.split("](")[1:]:

@@ -328,7 +328,12 @@ def drift(
 
 
 def verdicts(scores: Array) -> base.Metrics:
-  """What the judge said of a batch: rewards [B, K] or preferences."""
+  """What the judge said of a batch: rewards [B, K] or preferences.
+
+  A single response has none to differ from: no `spread` then.
+  """
+  if scores.ndim == 2 and scores.shape[1] == 1:
+    return {"rewards/mean": mean(scores)}
   if scores.ndim == 2:
     spread = jnp.max(scores, axis=-1) - jnp.min(scores, axis=-1)
     return {

@@ -1,7 +1,6 @@
-"""Proximal policy optimisation with the N+ details.
+"""Proximal policy optimisation (Huang et al., 2024, arXiv:2403.17031).
 
-Huang et al., 2024 (arXiv:2403.17031); docs/ppo_details.md says where each of
-the 25 details is. Epochs and minibatches are settings of the training step.
+With the N+ details: docs/ppo_details.md says where each of the 25 is. Epochs and minibatches are settings of the training step.
 """
 
 from typing import Any

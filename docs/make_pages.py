@@ -1,8 +1,8 @@
-"""Writes `docs/losses.md` from the docstrings, signatures and tests.
+"""Writes `losses.md` and `algorithms.md` from docstrings, signatures and tests.
 
-    python docs/make_losses.py
+    python docs/make_pages.py
 
-`tests/test_docs.py` fails when the page is not what this writes.
+`tests/test_docs.py` fails when a page is not what this writes.
 """
 
 import ast
@@ -12,7 +12,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator
 
-from alignment_jax import losses
+from alignment_jax import algorithms, losses
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROOFS = (
@@ -21,7 +21,7 @@ PROOFS = (
   "test_structured.py",
 )
 # What a section is called, and the modules of `losses` in it.
-SECTIONS = {
+LOSSES = {
   "Pairs, with a reference": (
     "dpo robust_dpo ipo psipo slic exo nca bco sppo aot apo discopop f_dpo"
     " flex_dpo srpo inpo dno online_ipo xpo ld_dpo wpo"
@@ -33,10 +33,10 @@ SECTIONS = {
   "Reward and preference models": "bradley_terry preference_model rcfd",
   "Weights of models": "ema elastic_reset warp",
 }
-HEAD = """\
+LOSSES_HEAD = """\
 # Losses
 
-Written by `docs/make_losses.py` from the code. Every function is pure: arrays
+Written by `docs/make_pages.py` from the code. Every function is pure: arrays
 in, one number per pair, response or token out. None is reduced, so weights and
 masks stay yours. `tests/losses/test_golden.py` compares value and gradient of
 each with formulas in float64, `tests/losses/test_contract.py` checks shapes,
@@ -59,6 +59,37 @@ def objective(params, batch):  # batch: sequence log-probs of a frozen reference
 
 gradients = jax.grad(objective)(params, batch)
 ```
+"""
+
+# The same of `algorithms`.
+ALGORITHMS = {
+  "From data": (
+    "sft reward_model preference_model dpo ipo kto dro soft_q srpo"
+  ),
+  "From rewards of its own samples": (
+    "reinforce rloo ppo grpo dr_grpo dapo gspo copg rcfd best_of_n jbond warp"
+  ),
+  "From preferences between its own samples": (
+    "nash_md nash_ema self_play best_response online_dpo online_ipo ipo_md xpo"
+    " sppo inpo"
+  ),
+  "To be taken for demonstrations": "soft_q_online gail",
+}
+# Tests of an algorithm that has no file of its own.
+SHARED = {
+  "soft_q_online": "test_soft_q.py",
+  **dict.fromkeys("grpo dr_grpo dapo gspo".split(), "test_groups.py"),
+  **dict.fromkeys("sft reward_model dpo ipo dro".split(), "test_algorithms.py"),
+}
+ALGORITHMS_HEAD = """\
+# Algorithms
+
+Written by `docs/make_pages.py` from the code. An algorithm says which arrays go
+to which loss; `config.algorithm` holds its name and its settings, and
+`config.sampling` how those that sample do it. `--config.refresh.name` makes the
+reference of any of them follow the policy. The names of the tests say what is
+shown; those on expected gradients enumerate every response of a small world and
+compare with the exact gradient.
 """
 
 
@@ -91,14 +122,16 @@ def proofs() -> dict[str, list[str]]:
   return found
 
 
-def entry(name: str, function: Callable, tests: list[str]) -> str:
-  """One function as Markdown."""
+def entry(name: str, function: Callable, *, first: str = "", last: str) -> str:
+  """One function as Markdown, between two paragraphs."""
   docstring = inspect.getdoc(function)
   summary, _, rest = docstring.partition("\n\n")
   body, *sections = re.split(
     r"^(?=(?:Args|Returns|Raises):$)", rest, flags=re.MULTILINE
   )
   parts = [f"### `{name}`\n", summary.strip() + "\n"]
+  if first:
+    parts.insert(1, first + "\n")
   if body.strip():
     parts.append(_markdown(body))
   arguments = ", ".join(
@@ -109,29 +142,59 @@ def entry(name: str, function: Callable, tests: list[str]) -> str:
   )
   parts.append(f"```python\n{_wrapped(f'{name}({arguments})')}\n```\n")
   parts += [_listed(section) for section in sections]
-  parts.append(
-    "Proof: "
-    + (", ".join(f"`{test}`" for test in tests) or "`test_golden.py`")
-    + "\n"
-  )
-  return "\n".join(parts)
+  return "\n".join([*parts, last + "\n"])
 
 
-def page() -> str:
-  """The whole page."""
-  listed = " ".join(SECTIONS.values()).split()
+def losses_page() -> str:
+  """`losses.md`."""
+  listed = " ".join(LOSSES.values()).split()
   folder = ROOT / "alignment_jax" / "losses"
   there = {path.stem for path in folder.glob("*.py")} - {"__init__"}
   if there != set(listed):
-    raise ValueError(f"SECTIONS and losses/ differ: {there ^ set(listed)}")
+    raise ValueError(f"LOSSES and losses/ differ: {there ^ set(listed)}")
   tests = proofs()
-  parts = [HEAD]
-  for title, modules in SECTIONS.items():
+  parts = [LOSSES_HEAD]
+  for title, modules in LOSSES.items():
     parts.append(f"## {title}\n")
     for module in modules.split():
       for name, function in functions_of(module):
-        parts.append(entry(name, function, tests.get(name, [])))
+        found = tests.get(name, ["test_golden.py"])
+        last = "Proof: " + ", ".join(f"`{test}`" for test in found)
+        parts.append(entry(name, function, last=last))
   return "\n".join(parts)
+
+
+def algorithms_page() -> str:
+  """`algorithms.md`."""
+  listed = set(" ".join(ALGORITHMS.values()).split())
+  if listed != set(algorithms.ALGORITHMS):
+    raise ValueError(
+      "ALGORITHMS here and in the code differ:"
+      f" {listed ^ set(algorithms.ALGORITHMS)}"
+    )
+  parts = [ALGORITHMS_HEAD]
+  for title, names in ALGORITHMS.items():
+    parts.append(f"## {title}\n")
+    for name in names.split():
+      function = algorithms.ALGORITHMS[name]
+      file = f"tests/algorithms/{SHARED.get(name, f'test_{name}.py')}"
+      last = f"`{file}`"
+      if name not in SHARED:
+        last += f": {'; '.join(_tests(ROOT / file))}."
+      if (ROOT / "configs" / f"{name}.py").exists():
+        last = f"`configs/{name}.py`, {last}"
+      paper = inspect.getmodule(function).__doc__.partition("\n\n")[0]
+      parts.append(entry(name, function, first=paper, last=last))
+  return "\n".join(parts)
+
+
+def _tests(path):
+  """The names of its tests, as words."""
+  for node in ast.parse(path.read_text()).body:
+    if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+      yield (
+        node.name.removeprefix("test_").replace("_s_", "'s ").replace("_", " ")
+      )
 
 
 def _parameters(function):
@@ -189,4 +252,5 @@ def _named(item):
 
 
 if __name__ == "__main__":
-  (ROOT / "docs" / "losses.md").write_text(page())
+  (ROOT / "docs" / "losses.md").write_text(losses_page())
+  (ROOT / "docs" / "algorithms.md").write_text(algorithms_page())
