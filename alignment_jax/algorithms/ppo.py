@@ -1,6 +1,7 @@
 """Proximal policy optimisation (Huang et al., 2024, arXiv:2403.17031).
 
-With the N+ details: docs/ppo_details.md says where each of the 25 is. Epochs and minibatches are settings of the training step.
+With the N+ details: docs/ppo_details.md says where each of the 25 is. Epochs
+and minibatches are settings of the training step.
 """
 
 from typing import Any
