@@ -38,8 +38,10 @@ def get_config(size: str = ""):
     samples=1,
   )
   config.reward_model = quickstart.get_config(size).reward_model
-  # The critic reads states token by token, as this one does.
+  # The critic reads states token by token, as this one does. It learns nothing
+  # at the quickstart's rate, which suits a mean of states.
   config.reward_model.algorithm.pooling = "last"
+  config.reward_model.optimizer.learning_rate = 1e-3
   config.sampling.judge = config_dict.create(name="reward_model")
   config.sampling.temperature = 0.7
   config.training.epochs = 4

@@ -27,7 +27,7 @@ def get_config(size: str = ""):
   )
   config.preference_model = quickstart.stage(
     judge,
-    learning_rate=3e-3,
+    learning_rate=1e-3,
     steps=8 if size == "tiny" else 400,
     batch_size=8 if size == "tiny" else 32,
     warmup=2 if size == "tiny" else 20,

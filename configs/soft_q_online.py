@@ -2,7 +2,7 @@
 
 The quickstart's SFT policy goes on to imitate, and keeps the rewards small that
 its logits imply, along what people wrote and along its own answers. `mix` is
-the paper's.
+the paper's; with `lam` 0.1, which others use, answers fill the window.
 
     python experiments/train.py --config=configs/soft_q_online.py \
         --workdir=runs/soft_q_online
@@ -20,7 +20,7 @@ def get_config(size: str = ""):
   """The quickstart's SFT, then online soft-Q."""
   config = rloo.online(
     size,
-    config_dict.create(name="soft_q_online", lam=0.1, mix=0.1, gamma=1.0),
+    config_dict.create(name="soft_q_online", lam=0.01, mix=0.1, gamma=1.0),
     samples=1,
   )
   config.sampling.judge = config_dict.create(name="none")
