@@ -6,7 +6,7 @@ After `make quickstart`: each config from that SFT policy, for 60 updates.
 Writes `docs/online_configs.md`. What is finished is kept in the workdir and not
 done again; a config that fails is reported and the others go on.
 
-Hardware: two CPU cores, one to six minutes for each of the 27 configs.
+Hardware: two CPU cores, one to six minutes for each of the 26 configs.
 """
 
 import argparse
@@ -114,11 +114,13 @@ def write_page(found: dict[str, dict], folder: pathlib.Path) -> pathlib.Path:
     f" SFT policy is in nats per answer; its answers have {before:.1f}"
     " tokens.\n\n"
     + table(found)
-    + "\n\nSelf-play is even by its nature: the last columns say whether it"
-    " climbs. `ppo` climbs a reward model and `srpo` learns from pairs, not"
-    " from VADER's rules. `soft_q_online` and `gail` imitate, and `rcfd` wants"
-    " no more than what people's answers get: for these three the wins are no"
-    " objective.\n"
+    + "\n\nOpponents that learn too keep the win rates of `self_play`,"
+    " `nash_md` and `sppo` where they are: the last columns say whether those"
+    " climb. Without a KL, `dr_grpo`, `dapo` and `gspo` fill the window or"
+    " leave their start far behind. `ppo` climbs a reward model and `srpo`"
+    " learns from pairs, not from VADER's rules; `soft_q_online` and `gail`"
+    " imitate, and `rcfd` wants no more than what people's answers get: for"
+    " these three the wins are no objective.\n"
   )
   return path
 

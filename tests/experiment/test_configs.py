@@ -41,16 +41,18 @@ def test_a_config_names_every_setting_of_its_method(name):
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-  """Pairs with a rating each, so that every kind of data can be read."""
+  """Rows with the columns of every kind of data."""
   path = tmp_path_factory.mktemp("data") / "mine.jsonl"
   with path.open("w") as file:
     for index in range(24):
       word = WORDS[index % 10]
-      row = {"prompt": f"Say number {index} about the {word}"}
-      if index % 2:
-        row |= {"response": f"the {word} is there", "reward": index / 10}
-      else:
-        row |= {"chosen": f"the {word} is good", "rejected": f"no {word} here"}
+      row = {
+        "prompt": f"Say number {index} about the {word}",
+        "response": f"the {word} is there",
+        "reward": index / 10,
+        "chosen": f"the {word} is good",
+        "rejected": f"no {word} here",
+      }
       file.write(json.dumps(row) + "\n")
   return path
 
@@ -66,6 +68,8 @@ def of(name, source):
         section.training.steps = min(section.training.steps, STEPS)
         section.training.checkpoint_every = STEPS // 2
         section.training.log_every = 1
+        # Each of the eight devices has a row of each minibatch.
+        section.training.batch_size = 8 * section.training.minibatches
   return config
 
 
