@@ -13,6 +13,7 @@ QUICK = ("soft_q_tree", "preference_games", "exploitability_sweep")
 STUDIES = (
   "lab",
   "lab_world",
+  "online_configs",
   "rlhf_small",
   "rlhf_methods",
   "rlhf_page",

@@ -38,6 +38,7 @@ ILLUSTRATIONS = (
 STUDIES = {
   "lab",
   "lab_world",
+  "online_configs",
   "rlhf_small",
   "rlhf_methods",
   "rlhf_page",

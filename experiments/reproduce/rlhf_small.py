@@ -47,16 +47,16 @@ PROCESSES = 2
 
 # Folder -> what is trained there, on whose ratings, with which seed.
 JUDGES = {
-  "reward": (
-    dict(name="reward_model", pooling="mean"),
-    "human_ratings:first",
-    0,
-  ),
   "preference": (
     dict(
       name="preference_model",
       template=("\nFirst: ", "\nSecond: ", "\nBetter: "),
     ),
+    "human_ratings:first",
+    0,
+  ),
+  "reward": (
+    dict(name="reward_model", pooling="mean"),
     "human_ratings:first",
     0,
   ),
@@ -144,18 +144,20 @@ def run(size: Size, root: pathlib.Path, data_dir: str):
     name -> the verdict on each seed, and name -> what went wrong.
   """
   (root / "verdicts").mkdir(parents=True, exist_ok=True)
-  shared = {}
-  for name, config in shared_stages(size, root, data_dir).items():
-    shared[name] = timed(
-      root / f"{name}.json", lambda c=config, n=name: trained(c, root / n)
-    )
-  found, failed = {}, {}
+  shared, found, failed = {}, {}, {}
   with concurrent.futures.ProcessPoolExecutor(
     PROCESSES,
     multiprocessing.get_context("spawn"),
     initializer=share_programs,
     initargs=(root,),
   ) as pool:
+    for names in ("start",), tuple(JUDGES):
+      running = {
+        name: pool.submit(shared_stage, size, root, data_dir, name)
+        for name in names
+      }
+      for name, stage in running.items():
+        shared[name] = stage.result()
     verdicts = {
       (name, seed): pool.submit(verdict, size, root, data_dir, name, seed)
       for seed, name in itertools.product(
@@ -185,19 +187,19 @@ def verdict(size, root, data_dir, name, seed):
   return timed(root / "verdicts" / f"{name}-{seed}.json", work)
 
 
-def shared_stages(size, root, data_dir):
-  """The configs of what all methods share, in their order."""
-  start = base(size, data_dir, "human_ratings:first")
-  main_stage(start, dict(name="sft"), 3e-3, size.sft_steps)
-  configs = {"start": start}
-  for name, (algorithm, half, seed) in JUDGES.items():
+def shared_stage(size, root, data_dir, name):
+  """What is measured of a stage that all methods share: SFT, or a judge."""
+  if name == "start":
+    config = base(size, data_dir, "human_ratings:first")
+    main_stage(config, dict(name="sft"), 3e-3, size.sft_steps)
+  else:
+    algorithm, half, seed = JUDGES[name]
     config = base(size, data_dir, half)
     config.init_from = str(root / "start" / "sft")
     config.seed = seed
     config.evaluation.prompts = size.prompts
     main_stage(config, dict(algorithm), 3e-3, size.judge_steps)
-    configs[name] = config
-  return configs
+  return timed(root / f"{name}.json", lambda: trained(config, root / name))
 
 
 def base(size, data_dir, source):
