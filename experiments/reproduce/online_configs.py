@@ -110,9 +110,9 @@ def write_page(found: dict[str, dict], folder: pathlib.Path) -> pathlib.Path:
     f" `{COMMAND}`. Each runs {STEPS} updates from the quickstart's SFT policy"
     f" on two CPU cores; {PROMPTS} held-out prompts are then answered by both,"
     " and VADER's rules say which answer is better, a tie counting half. Begins"
-    f" and ends are means of the first and last {STEPS // 5} updates. KL to the"
-    f" SFT policy is in nats per answer; its answers have {before:.1f}"
-    " tokens.\n\n"
+    " and ends are means of the first and the last fifth of the updates that"
+    " were logged. KL to the SFT policy is in nats per answer; its answers have"
+    f" {before:.1f} tokens.\n\n"
     + table(found)
     + "\n\nOpponents that learn too keep the win rates of `self_play`,"
     " `nash_md` and `sppo` where they are: the last columns say whether those"
