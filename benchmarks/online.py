@@ -1,6 +1,6 @@
 """What generation beside learning is worth, and what a step costs around it.
 
-    python benchmarks/online.py
+    python benchmarks/rollouts.py
 
 RLOO with a judge that counts even tokens, on two CPU devices.
 
@@ -32,9 +32,8 @@ import numpy as np
 import optax
 from absl import app, flags
 
-from alignment_jax import algorithms, models, parallel, types
-from alignment_jax.algorithms import online
-from alignment_jax.training import asynchronous, feeds, state, step
+from alignment_jax import algorithms, models, parallel, rollouts, types
+from alignment_jax.training import asynchronous, batch_sources, state, step
 
 STEPS = flags.DEFINE_integer("steps", 100, "updates of each run")
 ROUNDS = flags.DEFINE_integer("rounds", 3, "pairs of runs; the median counts")
@@ -72,17 +71,17 @@ class Run:
 
   def __init__(self, generator, learner):
     self.model = models.make_model("decoder_mini", vocabulary_size=256)
-    sampling = online.Sampling(
+    sampling = rollouts.Sampling(
       samples=2, max_tokens=TOKENS.value, temperature=1.0, eos_id=1
     )
     algorithm = algorithms.rloo(self.model, sampling=sampling, beta=0.02)
     self.optimizer = optax.adam(1e-3)
     self.algorithm = algorithm
     self.learner, self.generator = learner, generator
-    self.make = feeds.sampler(
-      algorithm.collect, judge, batches, KEY, mesh=generator
+    self.make = batch_sources.sampler(
+      algorithm.rollouts, judge, batches, KEY, mesh=generator
     )
-    self.finish = feeds.preparer(algorithm.collect, learner)
+    self.finish = batch_sources.preparer(algorithm.rollouts, learner)
     self.place = asynchronous.placer(generator, self.model.axes)
     self.update = parallel.jit(
       step.make_update(algorithm, self.optimizer, epochs=EPOCHS.value),

@@ -14,6 +14,8 @@ import jax
 import jaxtyping
 
 ROOT = Path(__file__).resolve().parents[1]
+# Fixtures of several rooms; loaded after this file, so that the hook sees them.
+pytest_plugins = ["tests.enumerated_worlds"]
 
 UNOPTIMISED = "--xla_backend_optimization_level=0"
 if jax.__version_info__ < (0, 11):  # an unknown flag ends the process

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from alignment_jax.algorithms.base import Algorithm as Algorithm
+from alignment_jax.algorithm import Algorithm as Algorithm
 from alignment_jax.algorithms.best_of_n import best_of_n
 from alignment_jax.algorithms.best_response import best_response
 from alignment_jax.algorithms.copg import copg

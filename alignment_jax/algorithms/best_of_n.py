@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from alignment_jax import losses
-from alignment_jax.algorithms import base, online
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.types import Prompts
 
 
-def best_of_n(model: Model, *, sampling: online.Sampling) -> base.Algorithm:
+def best_of_n(model: Model, *, sampling: rollouts.Sampling) -> Algorithm:
   """Imitate the sample that the judge likes best.
 
   Best-of-2 SFT of Noukhovitch et al., 2024 (arXiv:2410.18252), for any number
@@ -30,26 +30,26 @@ def best_of_n(model: Model, *, sampling: online.Sampling) -> base.Algorithm:
   def loss(trainable, slow, batch, key):
     del slow, key
     rollout = batch.rollout
-    tokens = online.token_logprobs(
+    tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
-    policy = online.sequence(tokens, rollout)
+    policy = rollouts.sequence_logprobs(tokens, rollout)
     is_best = jax.nn.one_hot(
       batch.extra["best"], sampling.samples, dtype=policy.dtype
     )
-    total = online.mean(
+    total = rollouts.batch_mean(
       losses.cross_entropy_loss(jnp.sum(policy * is_best, axis=-1))
     )
     return total, {
       "loss": total,
-      "rewards/best": online.mean(jnp.max(batch.scores, axis=-1)),
-      **online.report(batch, tokens),
+      "rewards/best": rollouts.batch_mean(jnp.max(batch.scores, axis=-1)),
+      **rollouts.rollout_metrics(batch, tokens),
     }
 
-  return base.Algorithm(
-    online.with_reference,
-    online.collect(model, sampling, extra=extra),
+  return Algorithm(
+    rollouts.with_reference,
+    rollouts.sampled_from_policy(model, sampling, extra=extra),
     loss,
-    base.frozen,
+    frozen,
     Prompts,
   )

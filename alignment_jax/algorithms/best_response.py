@@ -1,12 +1,14 @@
 """The best response in a preference game (Munos et al., 2023)."""
 
-from alignment_jax.algorithms import base, games, online
+from alignment_jax import rollouts
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import games
 from alignment_jax.models.base import Model
 
 
 def best_response(
-  model: Model, *, sampling: online.Sampling, tau: float
-) -> base.Algorithm:
+  model: Model, *, sampling: rollouts.Sampling, tau: float
+) -> Algorithm:
   """Nash-MD with beta = 1 (arXiv:2312.00886): beat the reference alone.
 
   Its fixed point is reference exp(P(y beats reference) / tau) / Z. A policy
@@ -21,7 +23,7 @@ def best_response(
 
   def opponent(trainable, slow, prompt, key):
     del trainable
-    return online.respond(
+    return rollouts.respond(
       model, slow["reference"], prompt, key, sampling, sampling.samples
     )
 

@@ -1,15 +1,15 @@
 """Contrastive policy gradient (Flet-Berliac et al., 2024, arXiv:2406.19185)."""
 
-from alignment_jax import losses
-from alignment_jax.algorithms import base, online
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 from alignment_jax.types import Prompts
 
 
 def copg(
-  model: Model, *, sampling: online.Sampling, beta: float
-) -> base.Algorithm:
+  model: Model, *, sampling: rollouts.Sampling, beta: float
+) -> Algorithm:
   """CoPG: each response's regularised reward is the others' baseline.
 
   Its minimum is the optimum of reward - beta KL whoever sampled, as long as
@@ -30,22 +30,22 @@ def copg(
   def loss(trainable, slow, batch, key):
     del slow, key
     rollout = batch.rollout
-    tokens = online.token_logprobs(
+    tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
     per_prompt = losses.copg_group_loss(
-      online.sequence(tokens, rollout),
-      online.sequence(batch.reference, rollout),
+      rollouts.sequence_logprobs(tokens, rollout),
+      rollouts.sequence_logprobs(batch.reference, rollout),
       batch.scores,
       beta=beta,
     )
-    total = online.mean(per_prompt)
-    return total, {"loss": total, **online.report(batch, tokens)}
+    total = rollouts.batch_mean(per_prompt)
+    return total, {"loss": total, **rollouts.rollout_metrics(batch, tokens)}
 
-  return base.Algorithm(
-    online.with_reference,
-    online.collect(model, sampling),
+  return Algorithm(
+    rollouts.with_reference,
+    rollouts.sampled_from_policy(model, sampling),
     loss,
-    base.frozen,
+    frozen,
     Prompts,
   )

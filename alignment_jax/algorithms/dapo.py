@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from alignment_jax import errors, losses
-from alignment_jax.algorithms import base, groups, online
+from alignment_jax import errors, losses, rollouts
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import groups
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking
 
@@ -14,13 +15,13 @@ OVERLONG = ("none", "mask", "soft")
 def dapo(
   model: Model,
   *,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   clip_low: float,
   clip_high: float,
   overlong: str = "none",
   overlong_cache: int = 0,
   rounds: int = 0,
-) -> base.Algorithm:
+) -> Algorithm:
   """DAPO: GRPO with four changes, and no KL to the reference.
 
   A ratio may rise further than it may fall; every token of the batch counts the
@@ -103,10 +104,12 @@ def dapo(
   def loss(trainable, slow, batch, key):
     total, metrics = algorithm.loss(trainable, slow, batch, key)
     dropped = batch.extra["dropped"].astype(jnp.float32)
-    return total, {**metrics, "groups/dropped": online.mean(dropped)}
+    return total, {**metrics, "groups/dropped": rollouts.batch_mean(dropped)}
 
-  collect = algorithm.collect._replace(useful=useful, rounds=rounds)
-  return algorithm._replace(collect=collect, loss=loss)
+  return algorithm._replace(
+    rollouts=algorithm.rollouts._replace(keep=useful, extra_rounds=rounds),
+    loss=loss,
+  )
 
 
 def overlong_penalty(

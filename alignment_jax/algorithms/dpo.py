@@ -3,7 +3,8 @@
 import functools
 
 from alignment_jax import losses
-from alignment_jax.algorithms import base, pairs
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import offline_pairs
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 
@@ -14,7 +15,7 @@ def dpo(
   beta: float,
   label_smoothing: float = 0.0,
   aggregation: str = "sum",
-) -> base.Algorithm:
+) -> Algorithm:
   """Offline DPO.
 
   Args:
@@ -26,7 +27,7 @@ def dpo(
   """
   guards.positive(beta=beta)
   guards.within(0.0, 0.5, label_smoothing=label_smoothing)
-  return pairs.offline_pairs(
+  return offline_pairs.offline_pairs(
     model,
     functools.partial(
       losses.dpo_loss, beta=beta, label_smoothing=label_smoothing

@@ -1,7 +1,8 @@
 """GRPO done right (Liu et al., 2025, arXiv:2503.20783)."""
 
-from alignment_jax import losses
-from alignment_jax.algorithms import base, groups, online
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import groups
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 
@@ -9,10 +10,10 @@ from alignment_jax.ops import guards
 def dr_grpo(
   model: Model,
   *,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   clip: float,
   beta: float = 0.0,
-) -> base.Algorithm:
+) -> Algorithm:
   """Dr. GRPO: GRPO without its two biases.
 
   Advantages are not divided by the deviation of their group, which favours

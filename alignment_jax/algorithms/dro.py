@@ -4,16 +4,15 @@ import jax
 import jax.numpy as jnp
 
 from alignment_jax import losses, scoring
-from alignment_jax.algorithms import base, pairs
+from alignment_jax.algorithm import Algorithm, frozen
+from alignment_jax.families import offline_pairs
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking
 from alignment_jax.types import ScoredResponses
 
 
-def dro(
-  model: Model, *, tau: float, aggregation: str = "sum"
-) -> base.Algorithm:
+def dro(model: Model, *, tau: float, aggregation: str = "sum") -> Algorithm:
   """DRO-V: a policy and a value network from single scored responses.
 
   The paper's default architecture: two separate networks, both started from
@@ -28,7 +27,7 @@ def dro(
     aggregation: `sum`, as in the paper, or `mean` over tokens.
   """
   guards.positive(tau=tau)
-  aggregate = pairs.aggregation_named(aggregation)
+  aggregate = offline_pairs.aggregation_named(aggregation)
 
   def init(key, policy_params):
     def copy():
@@ -77,4 +76,4 @@ def dro(
       "empty_responses": masking.weighted(1.0 - real, jnp.ones_like(real)),
     }
 
-  return base.Algorithm(init, None, loss, base.frozen, ScoredResponses)
+  return Algorithm(init, None, loss, frozen, ScoredResponses)

@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from alignment_jax import errors, losses, scoring
-from alignment_jax.algorithms import base, kl_control, online
+from alignment_jax import errors, losses, rollouts, scoring
+from alignment_jax.algorithm import Algorithm, Rollouts, frozen
+from alignment_jax.families import kl_control
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
@@ -14,11 +15,11 @@ from alignment_jax.types import Demonstration
 def gail(
   model: Model,
   *,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   beta: float,
   imitation: float,
   pooling: str = "last",
-) -> base.Algorithm:
+) -> Algorithm:
   """A discriminator tells demonstrations from samples; its doubt is the reward.
 
   For text as the baseline of Wulfmeier et al., 2024 (arXiv:2409.01369): the
@@ -43,7 +44,7 @@ def gail(
     raise errors.unknown("pooling", pooling, scoring.POOLINGS)
 
   def init(key, policy_params):
-    trainable, slow = online.with_reference(key, policy_params)
+    trainable, slow = rollouts.with_reference(key, policy_params)
     # A copy: the train state is donated, and no buffer can be donated twice.
     trainable["discriminator"] = {
       "network": jax.tree.map(jnp.copy, policy_params),
@@ -57,17 +58,17 @@ def gail(
       model,
       trainable["discriminator"],
       rollout.prompt,
-      online.with_demonstration(rollout),
+      rollouts.with_demonstration(rollout),
       pooling=pooling,
     )
 
   def prepare(trainable, slow, rollout, nothing):
     del nothing
     rewards = losses.gail_reward(logits_of(trainable, rollout)[:, :-1])
-    experience = online.Experience(
+    experience = rollouts.Experience(
       rollout=rollout,
-      scores=online.penalised(rewards, rollout.ended, sampling),
-      reference=online.token_logprobs(
+      scores=rollouts.penalised(rewards, rollout.ended, sampling),
+      reference=rollouts.token_logprobs(
         model, slow["reference"], rollout.prompt, rollout.responses, sampling
       ),
       extra={},
@@ -80,16 +81,16 @@ def gail(
   def loss(trainable, slow, batch, key):
     del slow, key
     rollout = batch.rollout
-    tokens = online.token_logprobs(
+    tokens = rollouts.token_logprobs(
       model,
       trainable["policy"],
       rollout.prompt,
-      online.with_demonstration(rollout),
+      rollouts.with_demonstration(rollout),
       sampling,
     )
     own = tokens[:, :-1, : rollout.responses.ids.shape[-1]]
     policy_loss = losses.reinforce_loss(
-      online.sequence(own, rollout), batch.extra["advantages"]
+      rollouts.sequence_logprobs(own, rollout), batch.extra["advantages"]
     ).mean(axis=-1)
     imitation_loss = losses.cross_entropy_loss(jnp.sum(tokens[:, -1], axis=-1))
 
@@ -99,23 +100,25 @@ def gail(
     )
     mistakes = losses.gail_discriminator_loss(logits, is_expert)
     discriminator_loss = mistakes[:, :-1].mean(axis=-1) + mistakes[:, -1]
-    total = online.mean(
+    total = rollouts.batch_mean(
       policy_loss + imitation * imitation_loss + discriminator_loss
     )
     right = ((logits > 0) == is_expert).astype(jnp.float32)
     return total, {
       "loss": total,
-      "loss/imitation": online.mean(imitation_loss),
-      "loss/discriminator": online.mean(discriminator_loss),
-      "discriminator/right_of_samples": online.mean(right[:, :-1]),
-      "discriminator/right_of_demonstrations": online.mean(right[:, -1]),
-      **online.report(batch, own),
+      "loss/imitation": rollouts.batch_mean(imitation_loss),
+      "loss/discriminator": rollouts.batch_mean(discriminator_loss),
+      "discriminator/right_of_samples": rollouts.batch_mean(right[:, :-1]),
+      "discriminator/right_of_demonstrations": rollouts.batch_mean(
+        right[:, -1]
+      ),
+      **rollouts.rollout_metrics(batch, own),
     }
 
-  return base.Algorithm(
+  return Algorithm(
     init,
-    base.Collect(online.sample_policy(model, sampling), "nothing", prepare),
+    Rollouts(rollouts.sample_policy(model, sampling), "none", prepare),
     loss,
-    base.frozen,
+    frozen,
     Demonstration,
   )

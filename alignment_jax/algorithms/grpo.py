@@ -1,7 +1,8 @@
 """Group-relative policy optimisation (Shao et al., 2024, arXiv:2402.03300)."""
 
-from alignment_jax import errors, losses
-from alignment_jax.algorithms import base, groups, online
+from alignment_jax import errors, losses, rollouts
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import groups
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 
@@ -9,11 +10,11 @@ from alignment_jax.ops import guards
 def grpo(
   model: Model,
   *,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   clip: float,
   beta: float,
   aggregation: str = "grpo",
-) -> base.Algorithm:
+) -> Algorithm:
   """GRPO: rewards of a group, centred and divided by their deviation.
 
   The ratio of each token to the policy that sampled is clipped, and k3 of each

@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 
-from alignment_jax import losses
-from alignment_jax.algorithms import base, groups, online
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import groups
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking
 
@@ -11,10 +12,10 @@ from alignment_jax.ops import guards, masking
 def gspo(
   model: Model,
   *,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   clip_low: float,
   clip_high: float,
-) -> base.Algorithm:
+) -> Algorithm:
   """GSPO: GRPO with one ratio for each response.
 
   The ratio is the geometric mean of the tokens' (eq. 5 and 7 of the paper), so

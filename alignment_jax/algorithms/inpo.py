@@ -5,14 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from alignment_jax import losses
-from alignment_jax.algorithms import (
-  base,
-  comparisons,
-  iterations,
-  online,
-  pairs,
-)
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import iterations, offline_pairs, online_pairs
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 
@@ -20,12 +15,12 @@ from alignment_jax.ops import guards
 def inpo(
   model: Model,
   *,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   eta: float,
   tau: float,
   choice: str,
   refresh_every: int,
-) -> base.Algorithm:
+) -> Algorithm:
   """Online mirror descent by regression on pairs of the previous policy.
 
   See `losses.inpo_loss`. With all pairs, each in expectation over its label,
@@ -51,24 +46,24 @@ def inpo(
   loss = functools.partial(losses.inpo_loss, eta=eta, tau=tau)
 
   def init(key, policy_params):
-    trainable, slow = online.with_reference(key, policy_params)
+    trainable, slow = rollouts.with_reference(key, policy_params)
     # A copy: the train state is donated, and no buffer can be donated twice.
     previous = jax.tree.map(jnp.copy, policy_params)
     return trainable, {**slow, "previous": previous}
 
   def pair_loss(probability, policy, reference, sampled):
-    return pairs.expected_over_label(
+    return offline_pairs.expected_over_label(
       loss, probability, policy, reference, sampled
     )
 
-  return comparisons.from_pairs(
+  return online_pairs.from_pairs(
     model,
     sampling,
-    choose=comparisons.choice_named(choice),
+    choose=online_pairs.choice_named(choice),
     pair_loss=pair_loss,
     strength=tau,
     sample=iterations.sample_previous(model, sampling),
-    report=online.report_elsewhere,
+    report=rollouts.offpolicy_metrics,
     init=init,
     refresh=iterations.next_iteration(refresh_every),
   )

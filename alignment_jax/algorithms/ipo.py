@@ -3,14 +3,13 @@
 import functools
 
 from alignment_jax import losses
-from alignment_jax.algorithms import base, pairs
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import offline_pairs
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 
 
-def ipo(
-  model: Model, *, tau: float, aggregation: str = "sum"
-) -> base.Algorithm:
+def ipo(model: Model, *, tau: float, aggregation: str = "sum") -> Algorithm:
   """Offline IPO, Algorithm 1 of the paper.
 
   Args:
@@ -20,7 +19,7 @@ def ipo(
     aggregation: `sum`, as in the paper, or `mean` over tokens, as in TRL.
   """
   guards.positive(tau=tau)
-  return pairs.offline_pairs(
+  return offline_pairs.offline_pairs(
     model,
     functools.partial(losses.ipo_loss, tau=tau),
     strength=tau,

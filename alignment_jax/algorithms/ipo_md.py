@@ -1,14 +1,15 @@
 """IPO-MD (Calandriello et al., 2024, arXiv:2403.08635)."""
 
-from alignment_jax import losses
-from alignment_jax.algorithms import base, comparisons, games, online
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import games, online_pairs
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 
 
 def ipo_md(
-  model: Model, *, sampling: online.Sampling, tau: float, beta: float
-) -> base.Algorithm:
+  model: Model, *, sampling: rollouts.Sampling, tau: float, beta: float
+) -> Algorithm:
   """Online IPO on responses of a mixture of the policy and the reference.
 
   The mixture is policy^(1 - beta) reference^beta, normalised token by token.
@@ -35,7 +36,7 @@ def ipo_md(
 
   def sample(trainable, slow, batch, key):
     responses = respond(trainable, slow, batch.prompt, key)
-    return online.rollout_of(
+    return rollouts.rollout_of(
       model, trainable["policy"], batch.prompt, responses, sampling
     )
 
@@ -43,12 +44,12 @@ def ipo_md(
     del sampled
     return losses.ipo_md_loss(*policy, *reference, probability, tau=tau)
 
-  return comparisons.from_pairs(
+  return online_pairs.from_pairs(
     model,
     sampling,
-    choose=comparisons.all_pairs,
+    choose=online_pairs.all_pairs,
     pair_loss=pair_loss,
     strength=tau,
     sample=sample,
-    report=online.report_elsewhere,
+    report=rollouts.offpolicy_metrics,
   )

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from alignment_jax import losses
-from alignment_jax.algorithms import base, online
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm, Rollouts
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 from alignment_jax.types import Prompts, Tokens
@@ -16,11 +16,11 @@ ANCHOR_SAMPLES = 2
 def jbond(
   model: Model,
   *,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   beta: float,
   gamma: float,
   eta: float,
-) -> base.Algorithm:
+) -> Algorithm:
   """Towards the best of two samples of an anchor that follows the policy.
 
   Algorithm 2. To each prompt the anchor, a moving average of the policy, gives
@@ -48,7 +48,7 @@ def jbond(
   own = sampling.samples
 
   def init(key, policy_params):
-    trainable, slow = online.with_reference(key, policy_params)
+    trainable, slow = rollouts.with_reference(key, policy_params)
     # A copy: the train state is donated, and no buffer can be donated twice.
     return trainable, {**slow, "anchor": jax.tree.map(jnp.copy, policy_params)}
 
@@ -57,8 +57,8 @@ def jbond(
     policy = trainable["policy"]
     responses = jax.tree.map(
       lambda one, two: jnp.concatenate([one, two], axis=1),
-      online.respond(model, policy, batch.prompt, policy_key, sampling, own),
-      online.respond(
+      rollouts.respond(model, policy, batch.prompt, policy_key, sampling, own),
+      rollouts.respond(
         model,
         slow["anchor"],
         batch.prompt,
@@ -67,11 +67,11 @@ def jbond(
         ANCHOR_SAMPLES,
       ),
     )
-    return online.rollout_of(model, policy, batch.prompt, responses, sampling)
+    return rollouts.rollout_of(model, policy, batch.prompt, responses, sampling)
 
   def prepare(trainable, slow, rollout, scores):
     del trainable
-    scores = online.penalised(scores, rollout.ended, sampling)
+    scores = rollouts.penalised(scores, rollout.ended, sampling)
     scores, anchor_scores = scores[:, :own], scores[:, own:]
     best = jnp.argmax(anchor_scores, axis=-1)
     best_response = jax.tree.map(
@@ -80,20 +80,20 @@ def jbond(
       ),
       rollout.responses,
     )
-    rollout = online.first(rollout, own)
+    rollout = rollouts.take_responses(rollout, own)
 
     def under(params):
-      return online.token_logprobs(
+      return rollouts.token_logprobs(
         model, params, rollout.prompt, rollout.responses, sampling
       )
 
-    anchor = online.sequence(under(slow["anchor"]), rollout)
+    anchor = rollouts.sequence_logprobs(under(slow["anchor"]), rollout)
     rewards = losses.jbond_reward(
       scores,
       jnp.broadcast_to(anchor_scores[:, None], (*scores.shape, ANCHOR_SAMPLES)),
     )
-    log_ratios = online.sequence(rollout.logprobs, rollout) - anchor
-    return online.Experience(
+    log_ratios = rollouts.sequence_logprobs(rollout.logprobs, rollout) - anchor
+    return rollouts.Experience(
       rollout=rollout,
       scores=scores,
       reference=under(slow["reference"]),
@@ -115,12 +115,12 @@ def jbond(
       rollout.responses,
       Tokens(extra["best_ids"], extra["best_mask"]),
     )
-    tokens = online.token_logprobs(
+    tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, responses, sampling
     )
-    policy = online.sequence(tokens[:, :own], rollout)
+    policy = rollouts.sequence_logprobs(tokens[:, :own], rollout)
     best = jnp.sum(tokens[:, own], axis=-1)
-    total = online.mean(
+    total = rollouts.batch_mean(
       losses.jbond_loss(
         policy,
         extra["anchor"],
@@ -133,13 +133,15 @@ def jbond(
     )
     return total, {
       "loss": total,
-      "loss/best_of_anchor": online.mean(-best),
-      "kl/anchor": online.mean(jax.lax.stop_gradient(policy) - extra["anchor"]),
-      "rewards/anchor": online.mean(extra["anchor_scores"]),
-      "rewards/below_anchor": online.mean(
+      "loss/best_of_anchor": rollouts.batch_mean(-best),
+      "kl/anchor": rollouts.batch_mean(
+        jax.lax.stop_gradient(policy) - extra["anchor"]
+      ),
+      "rewards/anchor": rollouts.batch_mean(extra["anchor_scores"]),
+      "rewards/below_anchor": rollouts.batch_mean(
         (extra["rewards"] < 0).astype(jnp.float32)
       ),
-      **online.report(batch, tokens[:, :own]),
+      **rollouts.rollout_metrics(batch, tokens[:, :own]),
     }
 
   def refresh(trainable, slow, step, metrics):
@@ -147,6 +149,6 @@ def jbond(
     anchor = losses.ema(slow["anchor"], trainable["policy"], decay=1 - eta)
     return trainable, {**slow, "anchor": anchor}
 
-  return base.Algorithm(
-    init, base.Collect(sample, "reward", prepare), loss, refresh, Prompts
+  return Algorithm(
+    init, Rollouts(sample, "reward", prepare), loss, refresh, Prompts
   )

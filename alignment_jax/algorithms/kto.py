@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from alignment_jax import losses, scoring
-from alignment_jax.algorithms import base, online
+from alignment_jax import losses, rollouts, scoring
+from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking
 from alignment_jax.types import ScoredResponses
@@ -16,7 +16,7 @@ def kto(
   beta: float,
   lambda_desirable: float = 1.0,
   lambda_undesirable: float = 1.0,
-) -> base.Algorithm:
+) -> Algorithm:
   """KTO from single scored responses; no pairs are needed.
 
   A response is desirable if its reward is above 0, which is the mean of the
@@ -94,6 +94,4 @@ def kto(
       "empty_responses": masking.weighted(1.0 - real, jnp.ones_like(real)),
     }
 
-  return base.Algorithm(
-    online.with_reference, None, loss, base.frozen, ScoredResponses
-  )
+  return Algorithm(rollouts.with_reference, None, loss, frozen, ScoredResponses)

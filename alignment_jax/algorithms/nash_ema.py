@@ -3,15 +3,16 @@
 import jax
 import jax.numpy as jnp
 
-from alignment_jax import losses
-from alignment_jax.algorithms import base, games, online
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import games
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 
 
 def nash_ema(
-  model: Model, *, sampling: online.Sampling, tau: float, decay: float
-) -> base.Algorithm:
+  model: Model, *, sampling: rollouts.Sampling, tau: float, decay: float
+) -> Algorithm:
   """Nash-EMA-PG: play against a moving average of the policy's parameters.
 
   After each optimiser step
@@ -32,13 +33,13 @@ def nash_ema(
   guards.fraction(decay=decay)
 
   def init(key, policy_params):
-    trainable, slow = online.with_reference(key, policy_params)
+    trainable, slow = rollouts.with_reference(key, policy_params)
     # A copy: the train state is donated, and no buffer can be donated twice.
     return trainable, {**slow, "average": jax.tree.map(jnp.copy, policy_params)}
 
   def opponent(trainable, slow, prompt, key):
     del trainable
-    return online.respond(
+    return rollouts.respond(
       model, slow["average"], prompt, key, sampling, sampling.samples
     )
 

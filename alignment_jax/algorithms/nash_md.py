@@ -1,12 +1,14 @@
 """Nash-MD (Munos et al., 2023, arXiv:2312.00886)."""
 
-from alignment_jax.algorithms import base, games, online
+from alignment_jax import rollouts
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import games
 from alignment_jax.models.base import Model
 
 
 def nash_md(
-  model: Model, *, sampling: online.Sampling, tau: float, beta: float
-) -> base.Algorithm:
+  model: Model, *, sampling: rollouts.Sampling, tau: float, beta: float
+) -> Algorithm:
   """Nash-MD-PG: play against a mixture of the policy and the reference.
 
   The opponent is policy^(1 - beta) reference^beta, normalised token by token.

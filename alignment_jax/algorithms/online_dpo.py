@@ -1,7 +1,8 @@
 """Online DPO (Guo et al., 2024, arXiv:2402.04792)."""
 
-from alignment_jax import errors, losses
-from alignment_jax.algorithms import base, comparisons, online
+from alignment_jax import errors, losses, rollouts
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import online_pairs
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 
@@ -11,10 +12,10 @@ JUDGEMENTS = ("reward", "preference")
 def online_dpo(
   model: Model,
   *,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   beta: float,
-  wants: str = "reward",
-) -> base.Algorithm:
+  feedback: str = "reward",
+) -> Algorithm:
   """DPO on the best and the worst of the policy's own responses.
 
   With two samples and preferences it is the paper's; best and worst of K by
@@ -26,22 +27,22 @@ def online_dpo(
     model: the network.
     sampling: at least two responses of the policy.
     beta: strength of the KL regularisation, > 0, per nat.
-    wants: what ranks the responses, `reward` or `preference`.
+    feedback: what ranks the responses, `reward` or `preference`.
   """
   sampling.at_least(2, "online_dpo")
   guards.positive(beta=beta)
-  if wants not in JUDGEMENTS:
-    raise errors.unknown("judgement", wants, JUDGEMENTS)
+  if feedback not in JUDGEMENTS:
+    raise errors.unknown("judgement", feedback, JUDGEMENTS)
 
   def pair_loss(probability, policy, reference, sampled):
     del probability, sampled  # the first is the best
     return losses.dpo_loss(*policy, *reference, beta=beta)
 
-  return comparisons.from_pairs(
+  return online_pairs.from_pairs(
     model,
     sampling,
-    choose=comparisons.best_and_worst,
+    choose=online_pairs.best_and_worst,
     pair_loss=pair_loss,
     strength=beta,
-    wants=wants,
+    feedback=feedback,
   )

@@ -1,14 +1,15 @@
 """Online IPO (Calandriello et al., 2024, arXiv:2403.08635)."""
 
-from alignment_jax import losses
-from alignment_jax.algorithms import base, comparisons, online
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import online_pairs
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 
 
 def online_ipo(
-  model: Model, *, sampling: online.Sampling, tau: float
-) -> base.Algorithm:
+  model: Model, *, sampling: rollouts.Sampling, tau: float
+) -> Algorithm:
   """IPO on pairs of the policy's own responses.
 
   The loss is in expectation over the label, P (h - 1 / (2 tau))^2 + (1 - P)
@@ -28,10 +29,10 @@ def online_ipo(
     del sampled
     return losses.online_ipo_loss(*policy, *reference, probability, tau=tau)
 
-  return comparisons.from_pairs(
+  return online_pairs.from_pairs(
     model,
     sampling,
-    choose=comparisons.all_pairs,
+    choose=online_pairs.all_pairs,
     pair_loss=pair_loss,
     strength=tau,
   )

@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from alignment_jax import errors, losses, scoring
-from alignment_jax.algorithms import base, kl_control, online
+from alignment_jax import errors, losses, rollouts, scoring
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import kl_control
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking, returns
@@ -22,7 +23,7 @@ CRITIC = {"network", "head"}
 def ppo(
   model: Model,
   *,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   beta: float,
   clip: float = 0.2,
   value_clip: float = 0.2,
@@ -34,7 +35,7 @@ def ppo(
   whiten_advantages: bool = True,
   kl_target: float = 0.0,
   kl_gain: float = 0.1,
-) -> base.Algorithm:
+) -> Algorithm:
   """PPO: a policy and a value network, token by token.
 
   Policy and critic are two networks in one optimiser. `init(key,
@@ -140,7 +141,7 @@ def ppo(
     del key
     rollout, made = batch.rollout, batch.extra
     counted = rollout.responses.mask.astype(jnp.float32)
-    tokens = online.token_logprobs(
+    tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
     values = values_of(trainable, rollout)
@@ -174,12 +175,12 @@ def ppo(
       "value/error": masking.weighted(error, made["value_weight"]),
       "returns/mean": masking.weighted(made["returns"], made["value_weight"]),
       **control.metrics(slow, batch),
-      **online.report(batch, tokens),
+      **rollouts.rollout_metrics(batch, tokens),
     }
 
-  return base.Algorithm(
+  return Algorithm(
     init,
-    online.collect(model, sampling, extra=extra),
+    rollouts.sampled_from_policy(model, sampling, extra=extra),
     loss,
     control.refresh,
     Prompts,

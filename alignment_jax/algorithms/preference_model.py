@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from alignment_jax import losses, scoring
-from alignment_jax.algorithms import base, pairs
+from alignment_jax.algorithm import Algorithm, frozen
+from alignment_jax.families import offline_pairs
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import masking
@@ -19,7 +20,7 @@ BINS = 5
 
 def preference_model(
   model: Model, *, template: Sequence[Sequence[int]]
-) -> base.Algorithm:
+) -> Algorithm:
   """Fit P(first preferred to second) of a network that reads both answers.
 
   Not bound to a reward, so it can learn that preferences go round in a circle.
@@ -59,7 +60,7 @@ def preference_model(
       model, trainable["preference"], prompt, first, second, template=around
     ).reshape(-1, 2)
     labels = jnp.stack([batch.probability, 1 - batch.probability], axis=-1)
-    weight, empty = pairs.weights(batch)
+    weight, empty = offline_pairs.weights(batch)
     total = masking.weighted(
       losses.preference_model_loss(logits, labels).mean(axis=-1), weight
     )
@@ -80,7 +81,7 @@ def preference_model(
       "empty_responses": empty,
     }
 
-  return base.Algorithm(init, None, loss, base.frozen, PreferencePair)
+  return Algorithm(init, None, loss, frozen, PreferencePair)
 
 
 def template_of(parts: Sequence[Sequence[int]]) -> scoring.Template:

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from alignment_jax import losses
-from alignment_jax.algorithms import base, kl_control, online
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm, Rollouts, frozen
+from alignment_jax.families import kl_control
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, returns
 from alignment_jax.types import Demonstration
@@ -17,10 +18,10 @@ BINS = 10
 def rcfd(
   model: Model,
   *,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   beta: float = 0.0,
   clip: float = 0.3,
-) -> base.Algorithm:
+) -> Algorithm:
   """Earn what a demonstration for the same prompt earns, and not more.
 
   Rita et al., 2024. With r the judge's reward of a response, and r_d of the
@@ -53,14 +54,14 @@ def rcfd(
     del trainable
     rewards, written = scores[:, :-1], scores[:, -1:]
     goals = jnp.broadcast_to(written, rewards.shape)
-    calibrated = online.penalised(
+    calibrated = rollouts.penalised(
       _calibrated(rewards, goals), rollout.ended, sampling
     )
     everywhere = jnp.ones(calibrated.shape, bool)
-    experience = online.Experience(
+    experience = rollouts.Experience(
       rollout=rollout,
       scores=jnp.sum(rewards, axis=-1),
-      reference=online.token_logprobs(
+      reference=rollouts.token_logprobs(
         model, slow["reference"], rollout.prompt, rollout.responses, sampling
       ),
       extra={},
@@ -83,30 +84,34 @@ def rcfd(
   def loss(trainable, slow, batch, key):
     del slow, key
     rollout = batch.rollout
-    tokens = online.token_logprobs(
+    tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
-    total = online.mean(
+    total = rollouts.batch_mean(
       losses.proximal_rloo_loss(
-        online.sequence(tokens, rollout),
-        online.sequence(rollout.logprobs, rollout),
+        rollouts.sequence_logprobs(tokens, rollout),
+        rollouts.sequence_logprobs(rollout.logprobs, rollout),
         batch.extra["advantages"],
         clip=clip,
       )
     )
     return total, {
       "loss": total,
-      "rewards/demonstration": online.mean(batch.extra["demonstration"]),
-      "calibration/squared_error": online.mean(batch.extra["squared_errors"]),
-      "calibration/alignment": online.mean(batch.extra["alignment"]),
-      **online.report(batch, tokens),
+      "rewards/demonstration": rollouts.batch_mean(
+        batch.extra["demonstration"]
+      ),
+      "calibration/squared_error": rollouts.batch_mean(
+        batch.extra["squared_errors"]
+      ),
+      "calibration/alignment": rollouts.batch_mean(batch.extra["alignment"]),
+      **rollouts.rollout_metrics(batch, tokens),
     }
 
-  return base.Algorithm(
-    online.with_reference,
-    base.Collect(online.sample_policy(model, sampling), "rewards", prepare),
+  return Algorithm(
+    rollouts.with_reference,
+    Rollouts(rollouts.sample_policy(model, sampling), "rewards", prepare),
     loss,
-    base.frozen,
+    frozen,
     Demonstration,
   )
 

@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 
-from alignment_jax import errors, losses
-from alignment_jax.algorithms import base, kl_control, online
+from alignment_jax import errors, losses, rollouts
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import kl_control
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking
 from alignment_jax.types import Prompts
@@ -14,14 +15,14 @@ BASELINES = ("none", "batch", "running")
 def reinforce(
   model: Model,
   *,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   beta: float,
   baseline: str = "running",
   decay: float = 0.99,
   kl: str = "reward",
   kl_target: float = 0.0,
   kl_gain: float = 0.1,
-) -> base.Algorithm:
+) -> Algorithm:
   """The policy gradient of whole responses, each one action.
 
   The form that Ahmadian et al., 2024 (arXiv:2402.14740) return to: no value
@@ -70,21 +71,21 @@ def reinforce(
   def loss(trainable, slow, batch, key):
     del key
     rollout = batch.rollout
-    tokens = online.token_logprobs(
+    tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
-    policy = online.sequence(tokens, rollout)
+    policy = rollouts.sequence_logprobs(tokens, rollout)
     rewards, advantages = batch.extra["rewards"], batch.extra["advantages"]
-    total = online.mean(
+    total = rollouts.batch_mean(
       losses.reinforce_loss(policy, advantages)
       + control.penalty(slow, policy, batch)
     )
     return total, {
       "loss": total,
-      "rewards/regularised": online.mean(rewards),
-      "baseline": online.mean(rewards - advantages),
+      "rewards/regularised": rollouts.batch_mean(rewards),
+      "baseline": rollouts.batch_mean(rewards - advantages),
       **control.metrics(slow, batch),
-      **online.report(batch, tokens),
+      **rollouts.rollout_metrics(batch, tokens),
     }
 
   def refresh(trainable, slow, step, metrics):
@@ -100,9 +101,9 @@ def reinforce(
       }
     return trainable, slow
 
-  return base.Algorithm(
+  return Algorithm(
     init,
-    online.collect(model, sampling, extra=extra),
+    rollouts.sampled_from_policy(model, sampling, extra=extra),
     loss,
     refresh,
     Prompts,

@@ -4,15 +4,16 @@ import jax
 import jax.numpy as jnp
 
 from alignment_jax import errors, losses, scoring
-from alignment_jax.algorithms import base, pairs
+from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.algorithms.preference_model import calibration_error
+from alignment_jax.families import offline_pairs
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import masking
 from alignment_jax.types import PreferencePair
 
 
-def reward_model(model: Model, *, pooling: str = "last") -> base.Algorithm:
+def reward_model(model: Model, *, pooling: str = "last") -> Algorithm:
   """Fit a scalar on each response to preferences.
 
   Bradley-Terry likelihood, in expectation over raters where the data say how
@@ -39,13 +40,13 @@ def reward_model(model: Model, *, pooling: str = "last") -> base.Algorithm:
       model,
       trainable["reward"],
       batch.prompt,
-      pairs.stack(batch),
+      offline_pairs.stack(batch),
       pooling=pooling,
     )
     chosen, rejected = rewards[:, 0], rewards[:, 1]
-    weight, empty = pairs.weights(batch)
+    weight, empty = offline_pairs.weights(batch)
     total = masking.weighted(
-      pairs.expected_over_label(
+      offline_pairs.expected_over_label(
         losses.bradley_terry_loss, batch.probability, (chosen, rejected)
       ),
       weight,
@@ -64,4 +65,4 @@ def reward_model(model: Model, *, pooling: str = "last") -> base.Algorithm:
       "empty_responses": empty,
     }
 
-  return base.Algorithm(init, None, loss, base.frozen, PreferencePair)
+  return Algorithm(init, None, loss, frozen, PreferencePair)

@@ -1,7 +1,8 @@
 """REINFORCE leave-one-out (Ahmadian et al., 2024, arXiv:2402.14740)."""
 
-from alignment_jax import losses
-from alignment_jax.algorithms import base, kl_control, online
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import kl_control
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 from alignment_jax.types import Prompts
@@ -10,13 +11,13 @@ from alignment_jax.types import Prompts
 def rloo(
   model: Model,
   *,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   beta: float,
   clip: float = 0.0,
   kl: str = "reward",
   kl_target: float = 0.0,
   kl_gain: float = 0.1,
-) -> base.Algorithm:
+) -> Algorithm:
   """RLOO: the other responses to a prompt are the baseline.
 
   The reward of a response is the judge's less beta times its log-ratio to the
@@ -49,26 +50,26 @@ def rloo(
   def loss(trainable, slow, batch, key):
     del key
     rollout = batch.rollout
-    tokens = online.token_logprobs(
+    tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
-    policy = online.sequence(tokens, rollout)
+    policy = rollouts.sequence_logprobs(tokens, rollout)
     advantages = batch.extra["advantages"]
     if clip:
-      old = online.sequence(rollout.logprobs, rollout)
+      old = rollouts.sequence_logprobs(rollout.logprobs, rollout)
       gain = losses.proximal_rloo_loss(policy, old, advantages, clip=clip)
     else:
       gain = losses.reinforce_loss(policy, advantages)
-    total = online.mean(gain + control.penalty(slow, policy, batch))
+    total = rollouts.batch_mean(gain + control.penalty(slow, policy, batch))
     return total, {
       "loss": total,
       **control.metrics(slow, batch),
-      **online.report(batch, tokens),
+      **rollouts.rollout_metrics(batch, tokens),
     }
 
-  return base.Algorithm(
+  return Algorithm(
     control.init,
-    online.collect(model, sampling, extra=extra),
+    rollouts.sampled_from_policy(model, sampling, extra=extra),
     loss,
     control.refresh,
     Prompts,

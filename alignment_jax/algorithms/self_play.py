@@ -2,13 +2,15 @@
 
 import jax.numpy as jnp
 
-from alignment_jax.algorithms import base, games, online
+from alignment_jax import rollouts
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import games
 from alignment_jax.models.base import Model
 
 
 def self_play(
-  model: Model, *, sampling: online.Sampling, tau: float
-) -> base.Algorithm:
+  model: Model, *, sampling: rollouts.Sampling, tau: float
+) -> Algorithm:
   """Nash-MD with beta = 0: the policy plays against itself.
 
   Its fixed point is the Nash policy of the game regularised by tau.
@@ -28,6 +30,6 @@ def self_play(
     model,
     sampling,
     tau=tau,
-    sample=online.sample_policy(model, sampling),
+    sample=rollouts.sample_policy(model, sampling),
     win_rates=win_rates,
   )

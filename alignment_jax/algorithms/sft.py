@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from alignment_jax import losses, scoring
-from alignment_jax.algorithms import base
+from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.ops import masking
 from alignment_jax.types import Demonstration
 
 
-def sft(model: Model) -> base.Algorithm:
+def sft(model: Model) -> Algorithm:
   """Maximise the likelihood of each response given its prompt.
 
   The mean is over the real response tokens of the batch; prompts are not
@@ -40,4 +40,4 @@ def sft(model: Model) -> base.Algorithm:
       "accuracy": masking.weighted(greedy, real),
     }
 
-  return base.Algorithm(init, None, loss, base.frozen, Demonstration)
+  return Algorithm(init, None, loss, frozen, Demonstration)

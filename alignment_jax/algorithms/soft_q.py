@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from alignment_jax import losses, scoring
-from alignment_jax.algorithms import base
+from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model, Params
 from alignment_jax.ops import guards, masking
 from alignment_jax.types import Demonstration, Tokens
@@ -13,7 +13,7 @@ from alignment_jax.types import Demonstration, Tokens
 
 def soft_q(
   model: Model, *, lam: float, eos_id: int, gamma: float = 1.0
-) -> base.Algorithm:
+) -> Algorithm:
   """Imitation with a temporal-difference term: logits are soft Q values.
 
   Wulfmeier et al., 2024, eq. 14. The likelihood of demonstrations, as in `sft`,
@@ -58,7 +58,7 @@ def soft_q(
       ),
     }
 
-  return base.Algorithm(init, None, loss, base.frozen, Demonstration)
+  return Algorithm(init, None, loss, frozen, Demonstration)
 
 
 def q_and_values(

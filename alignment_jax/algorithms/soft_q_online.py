@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from alignment_jax import losses
-from alignment_jax.algorithms import base, online
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm, Rollouts, frozen
 from alignment_jax.algorithms.soft_q import q_and_values, terminal
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
@@ -13,11 +13,11 @@ from alignment_jax.types import Demonstration
 def soft_q_online(
   model: Model,
   *,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   lam: float,
   mix: float,
   gamma: float = 1.0,
-) -> base.Algorithm:
+) -> Algorithm:
   """`soft_q` with small rewards along the policy's own samples as well.
 
   Eq. 16. No judge: the samples only say where rewards are kept small. The loss
@@ -46,10 +46,10 @@ def soft_q_online(
       return jnp.full((rows,), rows / count)
 
     # Over the whole batch: `loss` may see parts of it.
-    return online.Experience(
+    return rollouts.Experience(
       rollout=rollout,
       scores=nothing,
-      reference=online.token_logprobs(
+      reference=rollouts.token_logprobs(
         model, slow["reference"], rollout.prompt, rollout.responses, sampling
       ),
       extra={
@@ -61,7 +61,7 @@ def soft_q_online(
   def loss(trainable, slow, batch, key):
     del slow, key
     rollout = batch.rollout
-    responses = online.with_demonstration(rollout)
+    responses = rollouts.with_demonstration(rollout)
     chosen_q, values = q_and_values(
       model,
       trainable["policy"],
@@ -85,28 +85,28 @@ def soft_q_online(
       batch.extra["of_demonstration"][:, None],
       batch.extra["of_sample"][:, None],
     )
-    total = online.mean(jnp.sum(share * per_response, axis=-1))
+    total = rollouts.batch_mean(jnp.sum(share * per_response, axis=-1))
     rewards = jnp.sum(losses.soft_q_rewards(*arrays, gamma=gamma), axis=-1)
     likelihood = jnp.sum(values[:, -1] - chosen_q[:, -1], axis=-1)
     length = rollout.responses.ids.shape[-1]
     return total, {
       "loss": total,
-      "loss/likelihood": online.mean(
+      "loss/likelihood": rollouts.batch_mean(
         batch.extra["of_demonstration"] * likelihood
       ),
-      "rewards/demonstration": online.mean(rewards[:, -1]),
-      "rewards/sample": online.mean(rewards[:, :-1]),
-      **online.drift(
+      "rewards/demonstration": rollouts.batch_mean(rewards[:, -1]),
+      "rewards/sample": rollouts.batch_mean(rewards[:, :-1]),
+      **rollouts.policy_shift_metrics(
         rollout,
         batch.reference,
         (chosen_q - values)[:, :-1, :length],
       ),
     }
 
-  return base.Algorithm(
-    online.with_reference,
-    base.Collect(online.sample_policy(model, sampling), "nothing", prepare),
+  return Algorithm(
+    rollouts.with_reference,
+    Rollouts(rollouts.sample_policy(model, sampling), "none", prepare),
     loss,
-    base.frozen,
+    frozen,
     Demonstration,
   )

@@ -3,16 +3,17 @@
 import jax
 import jax.numpy as jnp
 
-from alignment_jax import losses
-from alignment_jax.algorithms import base, comparisons, iterations, online
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm, Rollouts
+from alignment_jax.families import iterations, online_pairs
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 from alignment_jax.types import Prompts
 
 
 def sppo(
-  model: Model, *, sampling: online.Sampling, eta: float, refresh_every: int
-) -> base.Algorithm:
+  model: Model, *, sampling: rollouts.Sampling, eta: float, refresh_every: int
+) -> Algorithm:
   """Regress log-ratios on win rates against the policy of the last iteration.
 
   Of K responses of the previous policy the best and the worst learn, as in the
@@ -41,9 +42,9 @@ def sppo(
   def prepare(trainable, slow, rollout, scores):
     # Not `slow["previous"]`: the next iteration may have begun meanwhile.
     del trainable, slow
-    return online.Experience(
+    return rollouts.Experience(
       rollout=rollout,
-      scores=online.penalised(scores, rollout.ended, sampling),
+      scores=rollouts.penalised(scores, rollout.ended, sampling),
       reference=rollout.logprobs,
       extra={},
     )
@@ -51,30 +52,30 @@ def sppo(
   def loss(trainable, slow, batch, key):
     del slow, key
     rollout = batch.rollout
-    tokens = online.token_logprobs(
+    tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
-    wins = comparisons.strengths(batch.scores)
+    wins = online_pairs.strengths(batch.scores)
     sides = (
-      comparisons.take(values, places[:, None])
+      online_pairs.take(values, places[:, None])
       for values in (
-        online.sequence(tokens, rollout),
-        online.sequence(batch.reference, rollout),
+        rollouts.sequence_logprobs(tokens, rollout),
+        rollouts.sequence_logprobs(batch.reference, rollout),
         wins,
       )
-      for places in comparisons.extremes(wins)
+      for places in online_pairs.extremes(wins)
     )
-    total = online.mean(losses.sppo_loss(*sides, eta=eta))
+    total = rollouts.batch_mean(losses.sppo_loss(*sides, eta=eta))
     return total, {
       "loss": total,
-      "win_rate/best": online.mean(jnp.max(wins, axis=-1)),
-      "win_rate/worst": online.mean(jnp.min(wins, axis=-1)),
-      **online.report_elsewhere(batch, tokens),
+      "win_rate/best": rollouts.batch_mean(jnp.max(wins, axis=-1)),
+      "win_rate/worst": rollouts.batch_mean(jnp.min(wins, axis=-1)),
+      **rollouts.offpolicy_metrics(batch, tokens),
     }
 
-  return base.Algorithm(
+  return Algorithm(
     init,
-    base.Collect(
+    Rollouts(
       iterations.sample_previous(model, sampling), "preference", prepare
     ),
     loss,

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from alignment_jax import losses, scoring
 from alignment_jax import sampling as engine
-from alignment_jax.algorithms import base, pairs
+from alignment_jax.algorithm import Algorithm, frozen
+from alignment_jax.families import offline_pairs
 from alignment_jax.models.base import Model, Params
 from alignment_jax.ops import guards, masking, prompts
 from alignment_jax.types import PreferencePair, Tokens
@@ -19,7 +20,7 @@ def srpo(
   beta: float,
   alpha: float,
   template: Sequence[Sequence[int]],
-) -> base.Algorithm:
+) -> Algorithm:
   """One network that answers, and that improves an answer it is shown.
 
   Choi et al., 2024. The generator reads the prompt, the reviser the prompt and
@@ -55,7 +56,7 @@ def srpo(
 
     Of w and l; of w given l and l given w; of w given w and l given l.
     """
-    answers = pairs.stack(batch)
+    answers = offline_pairs.stack(batch)
 
     def score(prompt, responses):
       logprobs = scoring.token_logprobs(model, params, prompt, responses)
@@ -88,9 +89,9 @@ def srpo(
     del key
     policy = scores(trainable["policy"], batch)
     reference = jax.lax.stop_gradient(scores(slow["reference"], batch))
-    weight, empty = pairs.weights(batch)
+    weight, empty = offline_pairs.weights(batch)
     total = masking.weighted(
-      pairs.expected_over_label(
+      offline_pairs.expected_over_label(
         pair_loss, batch.probability, *policy, *reference
       ),
       weight,
@@ -120,7 +121,7 @@ def srpo(
       "empty_responses": empty,
     }
 
-  return base.Algorithm(init, None, loss, base.frozen, PreferencePair)
+  return Algorithm(init, None, loss, frozen, PreferencePair)
 
 
 def revision_prompt(

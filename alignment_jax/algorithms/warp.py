@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from alignment_jax import losses
-from alignment_jax.algorithms import base, online
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 from alignment_jax.types import Prompts
@@ -13,13 +13,13 @@ from alignment_jax.types import Prompts
 def warp(
   model: Model,
   *,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   beta: float,
   mu: float,
   eta: float,
   phase: int,
   members: int = 2,
-) -> base.Algorithm:
+) -> Algorithm:
   """Several policies that learn apart, are merged, and start again.
 
   Every member follows the gradient of
@@ -61,7 +61,7 @@ def warp(
 
   def init(key, policy_params):
     # Copies: the train state is donated, and no buffer can be donated twice.
-    trainable, slow = online.with_reference(key, policy_params)
+    trainable, slow = rollouts.with_reference(key, policy_params)
     for name in names[1:]:
       trainable[name] = jax.tree.map(jnp.copy, policy_params)
     anchors = {name: jax.tree.map(jnp.copy, policy_params) for name in names}
@@ -78,7 +78,7 @@ def warp(
     """[B, M K, T]: each member's log-probabilities of its own responses."""
     return joined(
       [
-        online.token_logprobs(
+        rollouts.token_logprobs(
           model,
           params[name],
           rollout.prompt,
@@ -91,25 +91,25 @@ def warp(
 
   def sample(trainable, slow, batch, key):
     del slow
-    rollouts = []
+    sampled = []
     for index, name in enumerate(names):
       params, own = trainable[name], jax.random.fold_in(key, index)
-      responses = online.respond(
+      responses = rollouts.respond(
         model, params, batch.prompt, own, sampling, count
       )
-      rollouts.append(
-        online.rollout_of(model, params, batch.prompt, responses, sampling)
+      sampled.append(
+        rollouts.rollout_of(model, params, batch.prompt, responses, sampling)
       )
-    return rollouts[0].replace(
-      responses=joined([r.responses for r in rollouts]),
-      logprobs=joined([r.logprobs for r in rollouts]),
-      ended=joined([r.ended for r in rollouts]),
+    return sampled[0].replace(
+      responses=joined([r.responses for r in sampled]),
+      logprobs=joined([r.logprobs for r in sampled]),
+      ended=joined([r.ended for r in sampled]),
     )
 
   def extra(trainable, slow, experience):
     del trainable
     rollout = experience.rollout
-    log_ratios = online.sequence(
+    log_ratios = rollouts.sequence_logprobs(
       rollout.logprobs - of_members(slow["anchors"], rollout), rollout
     )
     rewards = experience.scores - beta * log_ratios
@@ -122,16 +122,16 @@ def warp(
     rollout = batch.rollout
     tokens = of_members(trainable, rollout)
     per_response = losses.reinforce_loss(
-      online.sequence(tokens, rollout), batch.extra["advantages"]
+      rollouts.sequence_logprobs(tokens, rollout), batch.extra["advantages"]
     )
     # Each member's own mean, as if it learnt alone.
-    total = online.mean(
+    total = rollouts.batch_mean(
       jnp.sum(per_response.reshape(-1, members, count), axis=1)
     )
     return total, {
       "loss": total,
-      "kl/anchor": online.mean(batch.extra["log_ratios"]),
-      **online.report(batch, tokens),
+      "kl/anchor": rollouts.batch_mean(batch.extra["log_ratios"]),
+      **rollouts.rollout_metrics(batch, tokens),
     }
 
   def merged(trainable, slow):
@@ -164,9 +164,9 @@ def warp(
     )
     return trainable, {**slow, "anchors": anchors, "start": start}
 
-  return base.Algorithm(
+  return Algorithm(
     init,
-    online.collect(model, sampling, sample=sample, extra=extra),
+    rollouts.sampled_from_policy(model, sampling, sample=sample, extra=extra),
     loss,
     refresh,
     Prompts,

@@ -2,15 +2,16 @@
 
 import jax
 
-from alignment_jax import losses
-from alignment_jax.algorithms import base, comparisons, games, online, pairs
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm
+from alignment_jax.families import games, offline_pairs, online_pairs
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 
 
 def xpo(
-  model: Model, *, sampling: online.Sampling, beta: float, alpha: float
-) -> base.Algorithm:
+  model: Model, *, sampling: rollouts.Sampling, beta: float, alpha: float
+) -> Algorithm:
   """DPO of the policy against the reference, with a bonus for what is new.
 
   Algorithm 1 of the paper: a response of the policy and one of the reference
@@ -32,12 +33,12 @@ def xpo(
   def sample(trainable, slow, batch, key):
     keys = jax.random.split(key)
     responses = (
-      online.respond(model, params, batch.prompt, key, sampling, count)
+      rollouts.respond(model, params, batch.prompt, key, sampling, count)
       for params, key in zip(
         (trainable["policy"], slow["reference"]), keys, strict=True
       )
     )
-    return online.rollout_of(
+    return rollouts.rollout_of(
       model,
       trainable["policy"],
       batch.prompt,
@@ -54,23 +55,25 @@ def xpo(
         *chosen_and_rejected, of_reference, beta=beta, alpha=alpha
       )
 
-    return pairs.expected_over_label(loss, probability, policy, reference)
+    return offline_pairs.expected_over_label(
+      loss, probability, policy, reference
+    )
 
   def report(batch, tokens):
-    wins = comparisons.halves(batch.scores).probability
+    wins = online_pairs.halves(batch.scores).probability
     return {
-      "win_rate": online.mean(wins),
-      **online.drift(
-        online.first(batch.rollout, count),
+      "win_rate": rollouts.batch_mean(wins),
+      **rollouts.policy_shift_metrics(
+        rollouts.take_responses(batch.rollout, count),
         batch.reference[:, :count],
         tokens[:, :count],
       ),
     }
 
-  return comparisons.from_pairs(
+  return online_pairs.from_pairs(
     model,
     sampling,
-    choose=comparisons.halves,
+    choose=online_pairs.halves,
     pair_loss=pair_loss,
     strength=beta,
     sample=sample,

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 
 from alignment_jax import data, judges, parallel
-from alignment_jax.algorithms import pairs
 from alignment_jax.evaluation import answers, drift, report, win_rate
 from alignment_jax.experiment import folder, referees, settings, stages
+from alignment_jax.families import offline_pairs
 from alignment_jax.training import metrics
 
 _AGREEMENT = "agreement of raters"
@@ -295,7 +295,9 @@ def _accuracy(setup, name, first_wins, numbers):
   if not clear:
     return
   batch, _ = loader.rows(clear)
-  wins = first_wins(batch.prompt, jax.tree.map(np.asarray, pairs.stack(batch)))
+  wins = first_wins(
+    batch.prompt, jax.tree.map(np.asarray, offline_pairs.stack(batch))
+  )
   which = (
     f"{len(clear)} held-out pairs with mean ratings {CLEAR:g} or more apart"
     if rated

@@ -4,16 +4,16 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from alignment_jax import algorithms, errors
-from alignment_jax.algorithms import adapted, online, refresh
+from alignment_jax import algorithms, errors, rollouts
 from alignment_jax.experiment import settings
 from alignment_jax.models import Model, zoo
+from alignment_jax.transforms import reference_update
 
 
 def make_algorithm(
   model: Model,
   section: Mapping[str, Any],
-  sampling: online.Sampling | None = None,
+  sampling: rollouts.Sampling | None = None,
   tokenizer: Any = None,
 ) -> algorithms.Algorithm:
   """The named algorithm, from its section of the config.
@@ -61,9 +61,9 @@ def refreshed(
     UserError: no such name, or settings that do not fit.
   """
   name = section["name"]
-  if name not in refresh.REFRESHERS:
-    raise errors.unknown("refresh", name, refresh.REFRESHERS)
-  factory = refresh.REFRESHERS[name]
+  if name not in reference_update.REFRESHERS:
+    raise errors.unknown("refresh", name, reference_update.REFRESHERS)
+  factory = reference_update.REFRESHERS[name]
   given = _keywords(factory, section, f"refresh '{name}'")
   try:
     return factory(algorithm, **given)
@@ -81,7 +81,7 @@ def samples(name: str) -> bool:
 
 def sampling_of(
   chosen: settings.Sampling | None, *, max_tokens: int, eos_id: int
-) -> online.Sampling | None:
+) -> rollouts.Sampling | None:
   """What the config says of sampling, as an algorithm takes it.
 
   Raises:
@@ -90,7 +90,7 @@ def sampling_of(
   if chosen is None:
     return None
   try:
-    return online.Sampling(
+    return rollouts.Sampling(
       samples=chosen.samples,
       max_tokens=max_tokens,
       temperature=chosen.temperature,
@@ -108,7 +108,7 @@ def check_lora(model: Model, lora: settings.Lora) -> None:
     UserError: a target matches no kernel; lists those there are.
   """
   if lora.rank:
-    adapted.check(model, rank=lora.rank, targets=lora.targets)
+    lora.check(model, rank=lora.rank, targets=lora.targets)
 
 
 def sketch(section: Mapping[str, Any]) -> Model:

@@ -12,8 +12,8 @@ from typing import Any
 import ml_collections
 
 from alignment_jax import algorithms, errors, judges, optimizers
-from alignment_jax.algorithms import adapted
 from alignment_jax.experiment import methods, settings
+from alignment_jax.transforms import lora
 
 # Who may judge samples, if they are judged at all.
 _JUDGES = (
@@ -87,11 +87,11 @@ def _check(chosen):
       )
     algorithm = methods.make_algorithm(model, stage.algorithm, sampling)
     if not where:
-      _check_wants(chosen, algorithm)
+      _check_feedback(chosen, algorithm)
       algorithm = methods.refreshed(algorithm, chosen.refresh)
       if chosen.lora.rank:
         # An imported model may have other kernels: whether any can be adapted.
-        adapted.adapted(algorithm, model, rank=1, alpha=1.0, targets=("*",))
+        lora.with_lora(algorithm, model, rank=1, alpha=1.0, targets=("*",))
     path = f"{where}.training" if where else "training"
     _at_least(0 if where else 1, stage.training, path, "steps")
     _at_least(
@@ -188,23 +188,23 @@ def _check_sampling(chosen):
     )
 
 
-def _check_wants(chosen, algorithm):
+def _check_feedback(chosen, algorithm):
   """Refuses a judge that says other than what the main method wants."""
-  if algorithm.collect is None:
+  if algorithm.rollouts is None:
     return
   name, judge = chosen.main.algorithm["name"], chosen.sampling.judge["name"]
-  wants = algorithm.collect.wants
-  if wants == "nothing" and judge != settings.NO_JUDGE:
+  feedback = algorithm.rollouts.feedback
+  if feedback == "none" and judge != settings.NO_JUDGE:
     raise errors.UserError(
       f"algorithm '{name}' needs no judge, but config.sampling.judge.name is"
       f" '{judge}'; set it to '{settings.NO_JUDGE}'"
     )
-  if wants != "nothing" and judge == settings.NO_JUDGE:
+  if feedback != "none" and judge == settings.NO_JUDGE:
     raise errors.UserError(
       f"algorithm '{name}' needs a judge; config.sampling.judge.name must be"
       f" one of: {', '.join(sorted(_JUDGES))}"
     )
-  if wants in ("reward", "rewards") and judge in (
+  if feedback in ("reward", "rewards") and judge in (
     "preference_model",
     *judges.COMPARISONS,
   ):

@@ -11,16 +11,16 @@ from alignment_jax import data, errors, judges, parallel, scoring
 from alignment_jax.algorithms.preference_model import template_of
 from alignment_jax.evaluation import answers
 from alignment_jax.experiment import folder, methods, settings, stages
-from alignment_jax.training import feeds
+from alignment_jax.training import batch_sources
 from alignment_jax.types import Rollout
 
 
 def referee(
   setup: stages.Setup,
-  wants: str,
+  feedback: str,
   mesh: jax.sharding.Mesh,
   loader: data.Loader,
-) -> feeds.Judge:
+) -> batch_sources.Judge:
   """What `config.sampling.judge` names, as a judge of rollouts.
 
   A judge of texts is shown what a person answered to each prompt, where the
@@ -28,8 +28,8 @@ def referee(
 
   Args:
     setup: of the run; what it trained before lies in its folder.
-    wants: what the algorithm does, as `Collect.wants` says. Preferences are
-      those of a judge that compares, or of Bradley and Terry,
+    feedback: what the algorithm does, as `Rollouts.feedback` says. Preferences
+      are those of a judge that compares, or of Bradley and Terry,
       sigmoid(scale (r_i - r_j)); with `preference_scale` 0 the better response
       wins, and a tie is 1/2.
     mesh: where a trained judge runs.
@@ -40,7 +40,7 @@ def referee(
   """
   chosen = setup.settings.sampling
   name = chosen.judge["name"]
-  if wants == "nothing":
+  if feedback == "none":
     return _needless
   if name == "preference_model":
     prefer = trained_preference(setup, mesh, judge_folder(setup, name))
@@ -51,13 +51,13 @@ def referee(
     rewards = _of_tokens(setup, mesh)
   else:
     rewards = _of_texts(setup, judges.build_all(**chosen.judge), loader)
-  if wants == "rewards":
+  if feedback == "rewards":
     return rewards
 
   def reward(rollout, place):
     return rewards(rollout, place).sum(axis=-1)
 
-  if wants == "reward":
+  if feedback == "reward":
     return reward
   scale = chosen.preference_scale
 

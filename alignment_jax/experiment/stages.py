@@ -14,14 +14,14 @@ from alignment_jax import (
   models,
   optimizers,
   parallel,
+  rollouts,
   types,
 )
-from alignment_jax.algorithms import adapted, online
 from alignment_jax.experiment import folder, methods, settings
 from alignment_jax.training import (
   asynchronous,
+  batch_sources,
   checkpoint,
-  feeds,
   loop,
   state,
   step,
@@ -126,7 +126,7 @@ def run_stage(
   if stage is setup.settings.main:
     algorithm = methods.refreshed(algorithm, setup.settings.refresh)
   if adapting:  # what refreshes sees full parameters too
-    algorithm = adapted.adapted(algorithm, setup.model, **lora)
+    algorithm = lora.with_lora(algorithm, setup.model, **lora)
   training = stage.training
   loader = setup.loader(_KINDS[algorithm.batch], "train", training.batch_size)
   schedule = optimizers.make_schedule(
@@ -222,21 +222,23 @@ def critic_folder(setup: Setup) -> pathlib.Path | None:
 
 def _feed(setup, algorithm, loader, key, steps):
   """What the updates of a stage learn from, as a context."""
-  mesh, collect = setup.mesh, algorithm.collect
-  if collect is None:
-    return contextlib.nullcontext(feeds.offline(loader.batch, mesh))
+  mesh, rollouts = setup.mesh, algorithm.rollouts
+  if rollouts is None:
+    return contextlib.nullcontext(batch_sources.offline(loader.batch, mesh))
   # Here, not above: a judge may be a stage that this module trains.
   from alignment_jax.experiment import referees
 
   chosen = setup.settings.sampling
-  judge = referees.referee(setup, collect.wants, setup.generator, loader)
+  judge = referees.referee(setup, rollouts.feedback, setup.generator, loader)
   if not chosen.staleness and setup.generator is mesh:
     return contextlib.nullcontext(
-      feeds.synchronous(collect, judge, loader.batch, key, mesh=mesh)
+      batch_sources.synchronous(rollouts, judge, loader.batch, key, mesh=mesh)
     )
   return asynchronous.Asynchronous(
-    feeds.sampler(collect, judge, loader.batch, key, mesh=setup.generator),
-    feeds.preparer(collect, mesh),
+    batch_sources.sampler(
+      rollouts, judge, loader.batch, key, mesh=setup.generator
+    ),
+    batch_sources.preparer(rollouts, mesh),
     place=asynchronous.placer(setup.generator, setup.model.axes),
     start=steps.start,
     steps=steps.stop,
@@ -249,7 +251,7 @@ def _merged(setup, final, lora):
   """What the stage's method would have trained without adapters."""
 
   def merge(trainable, slow):
-    return adapted.merged(trainable, slow, setup.model, **lora)
+    return lora.merged(trainable, slow, setup.model, **lora)
 
   placed = parallel.shardings(
     setup.mesh,
@@ -268,7 +270,7 @@ def load(
   method = methods.make_algorithm(
     model,
     about["algorithm"],
-    None if sampling is None else online.Sampling(**sampling),
+    None if sampling is None else rollouts.Sampling(**sampling),
   )
   abstract = jax.eval_shape(
     lambda key: method.init(key, model.init(key))[0], jax.random.key(0)

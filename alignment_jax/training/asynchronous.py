@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from alignment_jax import parallel
-from alignment_jax.training import feeds
+from alignment_jax.training import batch_sources
 from alignment_jax.training.state import TrainState
 
 POLL_SECONDS = 1.0
@@ -37,13 +37,14 @@ class Asynchronous:
   A context manager: leaving it ends the thread.
 
   Args:
-    make: from `feeds.sampler`, on the generator's devices.
-    finish: from `feeds.preparer`, on the learner's.
+    make: from `batch_sources.sampler`, on the generator's devices.
+    finish: from `batch_sources.preparer`, on the learner's.
     place: the parameters that sample -> themselves on the generator's devices.
     start: the first step.
     steps: one past the last.
     staleness: versions that a rollout may lag behind; 0 samples with the
-      parameters that learn from it, as `feeds.synchronous` does, bit for bit.
+      parameters that learn from it, as `batch_sources.synchronous` does, bit
+      for bit.
     restart_every: updates between two checkpoints.
   """
 
@@ -94,7 +95,7 @@ class Asynchronous:
     """Hands the generator this version; waits for this step's rollout.
 
     Raises:
-      FeedError: the generator failed.
+      BatchSourceError: the generator failed.
     """
     if step in self._needed.values():
       # Copies: the update gives its state away.
@@ -112,14 +113,14 @@ class Asynchronous:
         made, result = self._done.get(timeout=POLL_SECONDS)
       except queue.Empty:
         if not self._thread.is_alive():
-          raise feeds.FeedError(
+          raise batch_sources.BatchSourceError(
             f"the generator ended without a rollout for step {step}"
           ) from None
         continue
-      if isinstance(result, feeds.FeedError):
+      if isinstance(result, batch_sources.BatchSourceError):
         raise result
       if isinstance(result, BaseException):
-        raise feeds.FeedError(
+        raise batch_sources.BatchSourceError(
           f"the generator failed at step {made}: {result!r}"
         ) from result
       return result

@@ -10,13 +10,15 @@ import jax
 from jaxtyping import Array
 
 from alignment_jax import errors, parallel
-from alignment_jax.training import checkpoint, feeds, metrics, state
+from alignment_jax.training import batch_sources, checkpoint, metrics, state
 
 
 def train(
   update: Callable,
   make_state: Callable[..., state.TrainState],
-  open_feed: Callable[[int], contextlib.AbstractContextManager[feeds.Feed]],
+  open_feed: Callable[
+    [int], contextlib.AbstractContextManager[batch_sources.BatchSource]
+  ],
   key: Array,
   *,
   mesh: jax.sharding.Mesh,
@@ -98,7 +100,7 @@ def train(
     for step in range(start, steps):
       try:
         batch, about = feed(step, current)
-      except feeds.FeedError as error:
+      except batch_sources.BatchSourceError as error:
         if step > 0:
           checkpoints.save(step, current, {**meta, "step": step})
         kept = f"step {step} is saved" if step > 0 else "nothing was learnt yet"

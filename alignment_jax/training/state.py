@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, Key, PyTree
 
-from alignment_jax.algorithms.base import Algorithm
+from alignment_jax.algorithm import Algorithm
 
 
 @flax.struct.dataclass

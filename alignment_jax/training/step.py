@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from alignment_jax.algorithms.base import Algorithm
+from alignment_jax.algorithm import Algorithm
 from alignment_jax.ops.masking import divide
 
 
@@ -32,9 +32,9 @@ def make_update(
   """update(state, batch, key) -> (state, metrics).
 
   Pure and not compiled. It takes what `algorithm.loss` takes: the data of an
-  offline method, or what `algorithm.collect` made of them. Losses and gradients
-  of microbatches are added as totals and divided once by the total weight, so
-  that any split of the batch gives the same update.
+  offline method, or what `algorithm.rollouts` made of them. Losses and
+  gradients of microbatches are added as totals and divided once by the total
+  weight, so that any split of the batch gives the same update.
 
   Args:
     algorithm: the method.

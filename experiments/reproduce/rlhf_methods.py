@@ -49,7 +49,7 @@ METHODS = {
     algorithm=dict(name="rcfd", beta=0.05), family="online, reward", samples=4
   ),
   "online DPO": Method(
-    algorithm=dict(name="online_dpo", beta=0.1, wants="reward"),
+    algorithm=dict(name="online_dpo", beta=0.1, feedback="reward"),
     family="online, preference",
     samples=4,
   ),

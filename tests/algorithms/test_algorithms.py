@@ -89,7 +89,7 @@ def test_the_table_and_these_tests_name_the_same_methods():
   assert SETTINGS.keys() == offline
   for name in offline:
     method = algorithms.ALGORITHMS[name](model, **SETTINGS[name])
-    assert method.collect is None
+    assert method.rollouts is None
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))

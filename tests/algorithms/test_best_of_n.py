@@ -5,12 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts
 
 
 def sampling(samples):
-  return online.Sampling(
+  return rollouts.Sampling(
     samples=samples, max_tokens=2, temperature=1.0, eos_id=1
   )
 

@@ -4,15 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alignment_jax import algorithms
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts
 
 TAU = 0.2
 
 
 def best_response(world, **changes):
   settings = dict(samples=1, max_tokens=2, temperature=1.0, eos_id=1)
-  sampling = online.Sampling(**{**settings, **changes})
+  sampling = rollouts.Sampling(**{**settings, **changes})
   return algorithms.best_response(world.model, sampling=sampling, tau=TAU)
 
 
@@ -42,7 +41,7 @@ def test_a_response_that_ends_beats_one_that_does_not(table_world):
   rollout, places = world.rollout(2, world.policy)
   algorithm = best_response(world, missing_eos_penalty=1.0)
   slow = {"reference": world.reference}
-  batch = algorithm.collect.prepare({}, slow, rollout, world.judged(places))
+  batch = algorithm.rollouts.prepare({}, slow, rollout, world.judged(places))
   own, other = np.asarray(rollout.ended).T
   wins = np.asarray(batch.scores)[:, 0]
   assert (wins[own & ~other] == 1).all() and (wins[~own & other] == 0).all()

@@ -5,15 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts
 
 BETA = 0.3
 REWARDS = jnp.asarray(np.random.default_rng(2).normal(size=7), jnp.float32)
 
 
 def sampling(samples):
-  return online.Sampling(
+  return rollouts.Sampling(
     samples=samples, max_tokens=2, temperature=1.0, eos_id=1
   )
 

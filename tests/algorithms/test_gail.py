@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, errors, scoring
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, errors, rollouts, scoring
 from alignment_jax.models import heads
 
 BETA, IMITATION = 0.3, 0.6
@@ -15,7 +14,9 @@ WRITTEN = 3
 
 
 def method(model, **changes):
-  sampling = online.Sampling(samples=2, max_tokens=2, temperature=1.0, eos_id=1)
+  sampling = rollouts.Sampling(
+    samples=2, max_tokens=2, temperature=1.0, eos_id=1
+  )
   return algorithms.gail(
     model,
     **{

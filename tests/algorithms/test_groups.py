@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts
 
 K, EPSILON = 3, 1e-4
 LOW, HIGH, BETA = 0.4, 0.9, 0.05
@@ -22,7 +21,7 @@ REWARDS = np.array([0.0, 1.0, 1.0, 0.0, 2.0, 1.0, 0.0], np.float32)
 
 
 def sampling(samples=K):
-  return online.Sampling(
+  return rollouts.Sampling(
     samples=samples, max_tokens=2, temperature=1.0, eos_id=1
   )
 
@@ -206,7 +205,7 @@ def test_dapo_counts_the_groups_that_it_drops(table_world):
   rollout, places = world.rollout(2, world.policy)
   algorithm = method(world, "dapo", samples=2, clip_low=LOW, clip_high=HIGH)
   slow = {"reference": world.reference}
-  batch = algorithm.collect.prepare(
+  batch = algorithm.rollouts.prepare(
     {}, slow, rollout, jnp.asarray(REWARDS[places])
   )
   total, metrics = algorithm.loss(

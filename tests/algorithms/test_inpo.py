@@ -5,14 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, tabular
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts, tabular
 
 ETA, TAU = 0.6, 0.2
 
 
 def inpo(world, *, samples=2, **changes):
-  sampling = online.Sampling(
+  sampling = rollouts.Sampling(
     samples=samples, max_tokens=2, temperature=1.0, eos_id=1
   )
   settings = dict(eta=ETA, tau=TAU, choice="all", refresh_every=3)
@@ -110,7 +109,9 @@ def test_the_minimum_over_all_pairs_is_the_mirror_descent_step(
   )
   previous = world.logprobs(world.other)
   rollout, places = world.rollout(2, world.other)
-  sampling = online.Sampling(samples=2, max_tokens=1, temperature=1.0, eos_id=1)
+  sampling = rollouts.Sampling(
+    samples=2, max_tokens=1, temperature=1.0, eos_id=1
+  )
   got = world.expected_gradient(
     algorithms.inpo(
       world.model,

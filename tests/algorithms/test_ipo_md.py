@@ -5,15 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, types
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts, types
 
 TAU, BETA = 0.2, 0.25
 
 
 def ipo_md(world, **changes):
   settings = dict(samples=2, max_tokens=2, temperature=1.0, eos_id=1)
-  sampling = online.Sampling(**{**settings, **changes})
+  sampling = rollouts.Sampling(**{**settings, **changes})
   return algorithms.ipo_md(world.model, sampling=sampling, tau=TAU, beta=BETA)
 
 
@@ -56,7 +55,7 @@ def test_both_responses_are_the_mixture_s(table_world):
   """Frequencies of 4,000 of each, within five standard errors."""
   world, rows = table_world, 4000
   prompt = jax.tree.map(lambda a: jnp.repeat(a, rows, axis=0), world.prompt)
-  rollout = jax.jit(ipo_md(world).collect.sample)(
+  rollout = jax.jit(ipo_md(world).rollouts.sample)(
     {"policy": world.policy},
     {"reference": world.reference},
     types.Prompts(prompt),

@@ -5,12 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, types
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts, types
 
 
 def sampling(samples=1):
-  return online.Sampling(
+  return rollouts.Sampling(
     samples=samples, max_tokens=2, temperature=1.0, eos_id=1
   )
 
@@ -87,7 +86,7 @@ def test_the_last_two_responses_are_the_anchors(table_world):
     table_world.model, sampling=sampling(3), beta=0.5, gamma=0.0, eta=0.1
   )
   prompt = jax.tree.map(lambda a: jnp.repeat(a, 4, axis=0), table_world.prompt)
-  rollout = algorithm.collect.sample(
+  rollout = algorithm.rollouts.sample(
     {"policy": tilted(-50.0)},
     {"anchor": tilted(50.0)},
     types.Prompts(prompt),
@@ -107,7 +106,7 @@ def test_each_of_several_samples_meets_the_same_two_of_the_anchor(table_world):
   )
   rollout, places = table_world.rollout(4, table_world.policy)
   rewards = np.arange(7, dtype=np.float32)[places]
-  batch = algorithm.collect.prepare(
+  batch = algorithm.rollouts.prepare(
     {"policy": table_world.policy},
     {"reference": table_world.reference, "anchor": table_world.other},
     rollout,

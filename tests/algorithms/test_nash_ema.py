@@ -5,14 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts
 
 TAU, DECAY = 0.2, 0.75
 
 
 def nash_ema(world, **changes):
-  sampling = online.Sampling(samples=1, max_tokens=2, temperature=1.0, eos_id=1)
+  sampling = rollouts.Sampling(
+    samples=1, max_tokens=2, temperature=1.0, eos_id=1
+  )
   return algorithms.nash_ema(
     world.model, sampling=sampling, **{"tau": TAU, "decay": DECAY, **changes}
   )

@@ -5,15 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, tabular, types
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts, tabular, types
 
 TAU = 0.2
 
 
 def sampling(**changes):
   settings = dict(samples=1, max_tokens=2, temperature=1.0, eos_id=1)
-  return online.Sampling(**{**settings, **changes})
+  return rollouts.Sampling(**{**settings, **changes})
 
 
 def mixed(policy, reference, beta):
@@ -85,7 +84,9 @@ def test_its_fixed_point_answers_its_mixture(one_token_world, beta):
   slow = {"reference": world.reference}
 
   def loss(policy):
-    batch = algorithm.collect.prepare({"policy": policy}, slow, rollout, scores)
+    batch = algorithm.rollouts.prepare(
+      {"policy": policy}, slow, rollout, scores
+    )
     held = jax.lax.stop_gradient(policy)
     own = world.logprobs(held)
     other = world.logprobs(mixed(held, world.reference, beta))
@@ -127,7 +128,7 @@ def test_a_rollout_holds_the_policy_and_then_its_opponent(table_world, name):
     "best_response": world.reference,
   }
   prompt = jax.tree.map(lambda a: jnp.repeat(a, rows, axis=0), world.prompt)
-  rollout = jax.jit(algorithm.collect.sample)(
+  rollout = jax.jit(algorithm.rollouts.sample)(
     {"policy": world.policy},
     {"reference": world.reference, "average": world.other},
     types.Prompts(prompt),

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts
 
 BETA = 0.3
 
@@ -16,7 +15,7 @@ def online_dpo(world, **changes):
   samples = {n: changes.pop(n) for n in ("samples",) if n in changes}
   return algorithms.online_dpo(
     world.model,
-    sampling=online.Sampling(**{**settings, **samples}),
+    sampling=rollouts.Sampling(**{**settings, **samples}),
     **{"beta": BETA, **changes},
   )
 
@@ -43,9 +42,9 @@ def enumerated(world, wins, chance):
   return jax.jit(jax.grad(loss))(world.policy)
 
 
-@pytest.mark.parametrize("wants", ["reward", "preference"])
+@pytest.mark.parametrize("feedback", ["reward", "preference"])
 def test_the_expected_gradient_is_dpo_s_on_the_better_of_two(
-  table_world, wants
+  table_world, feedback
 ):
   """Ordered pairs: the response that is better is chosen; equals give none."""
   world = table_world
@@ -55,10 +54,10 @@ def test_the_expected_gradient_is_dpo_s_on_the_better_of_two(
   scores, better = {
     "reward": (rewards[places], rewards[:, None] > rewards[None, :]),
     "preference": (world.judged(places), world.preferences() > 0.5),
-  }[wants]
+  }[feedback]
   got = gradient(
     world,
-    online_dpo(world, wants=wants),
+    online_dpo(world, feedback=feedback),
     rollout,
     scores,
     jnp.exp(policy[places].sum(-1)),
@@ -87,20 +86,20 @@ def test_of_three_the_best_and_the_worst_learn_whatever_the_scale(table_world):
     )
 
 
-@pytest.mark.parametrize("wants", ["reward", "preference"])
-def test_ties_give_no_gradient_and_are_counted(table_world, wants):
+@pytest.mark.parametrize("feedback", ["reward", "preference"])
+def test_ties_give_no_gradient_and_are_counted(table_world, feedback):
   world = table_world
-  algorithm = online_dpo(world, wants=wants)
+  algorithm = online_dpo(world, feedback=feedback)
   rollout, places = world.rollout(2, world.policy)
   rows = len(places)
   scores = {
     "reward": jnp.full((rows, 2), 0.7),
     "preference": jnp.full((rows, 2, 2), 0.5),
-  }[wants]
+  }[feedback]
   got = gradient(world, algorithm, rollout, scores, jnp.ones(rows))
   assert all((leaf == 0).all() for leaf in jax.tree.leaves(got))
   trainable, slow = {"policy": world.policy}, {"reference": world.reference}
-  batch = algorithm.collect.prepare(trainable, slow, rollout, scores)
+  batch = algorithm.rollouts.prepare(trainable, slow, rollout, scores)
   total, metrics = algorithm.loss(trainable, slow, batch, None)
   assert total.value() == 0 and metrics["pairs/tied"].value() == 1
 
@@ -110,7 +109,7 @@ def test_ties_give_no_gradient_and_are_counted(table_world, wants):
   [
     ({"samples": 1}, "online_dpo needs sampling.samples >= 2, got 1"),
     ({"beta": 0.0}, "beta must be > 0, got 0.0"),
-    ({"wants": "rank"}, "no judgement 'rank'"),
+    ({"feedback": "rank"}, "no judgement 'rank'"),
   ],
 )
 def test_settings_out_of_range_are_refused(table_world, changes, message):

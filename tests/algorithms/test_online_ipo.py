@@ -5,14 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts
 
 TAU = 0.2
 
 
 def online_ipo(world, samples, tau=TAU):
-  sampling = online.Sampling(
+  sampling = rollouts.Sampling(
     samples=samples, max_tokens=2, temperature=1.0, eos_id=1
   )
   return algorithms.online_ipo(world.model, sampling=sampling, tau=tau)
@@ -58,7 +57,7 @@ def test_swapping_the_responses_changes_nothing(table_world):
   )
   values = []
   for each, order in [(rollout, places), (turned, places[:, ::-1])]:
-    batch = algorithm.collect.prepare(
+    batch = algorithm.rollouts.prepare(
       trainable, slow, each, world.judged(order)
     )
     values.append(algorithm.loss(trainable, slow, batch, None)[0].value())

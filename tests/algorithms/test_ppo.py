@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, errors, scoring
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, errors, rollouts, scoring
 
 BETA, GAMMA, LAMBDA, CLIP = 0.3, 0.9, 0.8, 0.1
 REWARDS = jnp.asarray(np.random.default_rng(3).normal(size=7), jnp.float32)
@@ -16,7 +15,7 @@ KEY = jax.random.key(0)
 
 
 def sampling(**changes):
-  return online.Sampling(
+  return rollouts.Sampling(
     **{
       "samples": 1,
       "max_tokens": 2,
@@ -58,13 +57,13 @@ def sampled(world, width):
   rollout, _ = world.rollout(1, world.policy, 0.7)
   more = [(0, 0), (0, 0), (0, width - 2)]
   responses = jax.tree.map(lambda a: jnp.pad(a, more), rollout.responses)
-  return online.rollout_of(
+  return rollouts.rollout_of(
     world.model, world.policy, rollout.prompt, responses, sampling()
   )
 
 
 def prepared(world, algorithm, width):
-  return algorithm.collect.prepare(
+  return algorithm.rollouts.prepare(
     trainable(world),
     {"reference": world.reference},
     sampled(world, width),

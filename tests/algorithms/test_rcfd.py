@@ -5,15 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts
 from alignment_jax.algorithms.rcfd import alignment
 
 BETA = 0.3
 
 
 def sampling(**changes):
-  return online.Sampling(
+  return rollouts.Sampling(
     **{
       "samples": 2,
       "max_tokens": 2,
@@ -78,7 +77,7 @@ def prepared(world, scores, **changes):
   """The batch of all rollouts, of what one judge or several say of them."""
   algorithm = algorithms.rcfd(world.model, sampling=sampling(**changes))
   rollout, places = rollout_beside(world, 2)
-  return algorithm.collect.prepare(
+  return algorithm.rollouts.prepare(
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts
 
 BETA = 0.3
 REWARDS = jnp.asarray(np.random.default_rng(0).normal(size=7), jnp.float32)
@@ -16,7 +15,7 @@ NETWORK_REWARDS = jnp.asarray(
 
 
 def sampling(**changes):
-  return online.Sampling(
+  return rollouts.Sampling(
     **{
       "samples": 2,
       "max_tokens": 2,

@@ -5,14 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts
 
 TAU = 0.2
 
 
 def self_play(world, samples):
-  sampling = online.Sampling(
+  sampling = rollouts.Sampling(
     samples=samples, max_tokens=2, temperature=1.0, eos_id=1
   )
   return algorithms.self_play(world.model, sampling=sampling, tau=TAU)

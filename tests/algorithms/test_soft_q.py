@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, types
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts, types
 from alignment_jax.ops.masking import divide
 
 LAM, MIX, GAMMA = 0.3, 0.2, 0.9
@@ -14,7 +13,7 @@ EOS = 1
 
 
 def sampling(temperature=1.0):
-  return online.Sampling(
+  return rollouts.Sampling(
     samples=2, max_tokens=2, temperature=temperature, eos_id=EOS
   )
 
@@ -112,7 +111,7 @@ def collected(world, *, temperature=1.0, rows=8):
   ids = random.choice([0, 2], (rows, 3)).astype(np.int32)
   ids[:, -1] = random.integers(0, 3, rows)  # some end, the others are cut
   written = types.Tokens(jnp.asarray(ids), jnp.ones((rows, 3), bool))
-  batch = algorithm.collect.prepare(
+  batch = algorithm.rollouts.prepare(
     {"policy": world.policy},
     {"reference": world.reference},
     rollout.replace(demonstration=written),

@@ -5,14 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, types
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts, types
 
 ETA = 2.0
 
 
 def sppo(world, *, samples=2, eta=ETA, refresh_every=2):
-  sampling = online.Sampling(
+  sampling = rollouts.Sampling(
     samples=samples, max_tokens=2, temperature=1.0, eos_id=1
   )
   return algorithms.sppo(
@@ -71,7 +70,7 @@ def test_the_previous_policy_samples_and_moves_every_so_many_steps(
   np.testing.assert_array_equal(first["previous"]["first"], start)
   np.testing.assert_array_equal(second["previous"]["first"], policy)
   prompt = jax.tree.map(lambda a: jnp.repeat(a, rows, axis=0), world.prompt)
-  rollout = jax.jit(algorithm.collect.sample)(
+  rollout = jax.jit(algorithm.rollouts.sample)(
     moved, first, types.Prompts(prompt), jax.random.key(0)
   )
   chance = np.asarray(jax.nn.softmax(start))

@@ -5,14 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, models, types
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, models, rollouts, types
 
 BETA, MU, ETA = 0.4, 0.25, 0.3
 
 
 def method(model, **changes):
-  sampling = online.Sampling(samples=2, max_tokens=2, temperature=1.0, eos_id=1)
+  sampling = rollouts.Sampling(
+    samples=2, max_tokens=2, temperature=1.0, eos_id=1
+  )
   return algorithms.warp(
     model,
     **{
@@ -68,7 +69,7 @@ def test_members_sample_apart(table_world):
     )
 
   prompt = jax.tree.map(lambda a: jnp.repeat(a, 4, axis=0), table_world.prompt)
-  rollout = method(table_world.model).collect.sample(
+  rollout = method(table_world.model).rollouts.sample(
     {"policy": tilted(-50.0), "member_2": tilted(50.0)},
     {},
     types.Prompts(prompt),

@@ -5,14 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, types
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, rollouts, types
 
 BETA = 0.3
 
 
 def xpo(world, *, samples=1, alpha=0.1):
-  sampling = online.Sampling(
+  sampling = rollouts.Sampling(
     samples=samples, max_tokens=2, temperature=1.0, eos_id=1
   )
   return algorithms.xpo(world.model, sampling=sampling, beta=BETA, alpha=alpha)
@@ -58,7 +57,7 @@ def test_the_second_half_of_a_rollout_is_the_reference_s(table_world):
   """Frequencies of the first token of 4,000, within five standard errors."""
   world, rows = table_world, 4000
   prompt = jax.tree.map(lambda a: jnp.repeat(a, rows, axis=0), world.prompt)
-  rollout = jax.jit(xpo(world).collect.sample)(
+  rollout = jax.jit(xpo(world).rollouts.sample)(
     {"policy": world.policy},
     {"reference": world.reference},
     types.Prompts(prompt),

@@ -168,7 +168,7 @@ def test_a_judge_of_two_texts_meets_every_pair(judged):
   assert scores[0].tolist() == CIRCLE
 
 
-def learns_by(judge, wants, judged, rows, said, written=None):
+def learns_by(judge, feedback, judged, rows, said, written=None):
   """What a judge says of the responses `said` to the first batch of `rows`."""
   config = rloo.get_config("tiny").unlock()
   config.sampling.judge = config_dict.create(**judge)
@@ -188,7 +188,7 @@ def learns_by(judge, wants, judged, rows, said, written=None):
     demonstration=None if written is None else tokens(written),
   )
   loader = loader_of(tokenizer, rows, batch_size=len(said))
-  return referees.referee(setup, wants, mesh, loader)(rollout, 1)
+  return referees.referee(setup, feedback, mesh, loader)(rollout, 1)
 
 
 def test_what_people_wrote_earns_nothing_on_average(judged, source):

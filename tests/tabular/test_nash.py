@@ -73,7 +73,7 @@ def test_the_reference_solver_is_exact_in_float32(actions, tau):
   found = jax.jit(functools.partial(tabular.regularised_nash, tau=tau))(
     jnp.asarray(log_reference, jnp.float32), jnp.asarray(game, jnp.float32)
   )
-  # Judged in float64 and by the definition, not by the library.
+  # ScoredRollout in float64 and by the definition, not by the library.
   found = np.asarray(found, np.float64)
   found -= np.log(np.exp(found).sum(-1, keepdims=True))
   response = numpy_response(found, log_reference, game, tau)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from alignment_jax import errors, parallel, types
-from alignment_jax.algorithms.base import Collect
-from alignment_jax.training import asynchronous, feeds, loop, state
+from alignment_jax.algorithm import Rollouts
+from alignment_jax.training import asynchronous, batch_sources, loop, state
 
 ROWS, STEPS, EVERY = 8, 11, 4
 KEY = jax.random.key(3)
@@ -43,7 +43,7 @@ def prepare(trainable, slow, rollout, scores):
   return rollout.responses.ids.astype(jnp.float32), scores, rollout.version
 
 
-COLLECT = Collect(sample, "reward", prepare)
+COLLECT = Rollouts(sample, "reward", prepare)
 
 
 def judge(rollout, place):
@@ -78,7 +78,7 @@ def prompts(step):
 
 
 def run(workdir, staleness, *, judge=judge, steps=STEPS, versions=None):
-  """A run; staleness None is `feeds.synchronous`."""
+  """A run; staleness None is `batch_sources.synchronous`."""
   everywhere = mesh_of(jax.devices())
   learner, generator = everywhere, everywhere
   if staleness:
@@ -98,12 +98,12 @@ def run(workdir, staleness, *, judge=judge, steps=STEPS, versions=None):
   def open_feed(start):
     if staleness is None:
       yield watched(
-        feeds.synchronous(COLLECT, judge, prompts, KEY, mesh=learner)
+        batch_sources.synchronous(COLLECT, judge, prompts, KEY, mesh=learner)
       )
       return
     with asynchronous.Asynchronous(
-      feeds.sampler(COLLECT, judge, prompts, KEY, mesh=generator),
-      feeds.preparer(COLLECT, learner),
+      batch_sources.sampler(COLLECT, judge, prompts, KEY, mesh=generator),
+      batch_sources.preparer(COLLECT, learner),
       place=asynchronous.placer(generator, {}),
       start=start,
       steps=steps,

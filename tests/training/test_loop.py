@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from alignment_jax import errors, parallel
-from alignment_jax.training import checkpoint, feeds, loop, metrics, state
+from alignment_jax.training import (
+  batch_sources,
+  checkpoint,
+  loop,
+  metrics,
+  state,
+)
 
 
 def noisy_update(now, batch, key):
@@ -42,7 +48,7 @@ def run(workdir, *, update=noisy_update, batches=batches, steps=10):
   return loop.train(
     update,
     first_state,
-    lambda start: contextlib.nullcontext(feeds.offline(batches, mesh)),
+    lambda start: contextlib.nullcontext(batch_sources.offline(batches, mesh)),
     jax.random.key(3),
     mesh=mesh,
     axes={},
@@ -152,4 +158,4 @@ def test_a_checkpoint_of_another_shape_is_one_clear_error(tmp_path):
   with pytest.raises(errors.UserError, match="does not fit this model"):
     checkpoint.restore_tree(tmp_path / "t", target)
   with pytest.raises(errors.UserError, match="no finished parameters"):
-    checkpoint.restore_tree(tmp_path / "nothing", target)
+    checkpoint.restore_tree(tmp_path / "none", target)

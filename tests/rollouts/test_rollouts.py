@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, models, optimizers, types
-from alignment_jax.algorithms import online
+from alignment_jax import algorithms, models, optimizers, rollouts, types
 from alignment_jax.parallel import make_mesh
-from alignment_jax.training import feeds, state, step
+from alignment_jax.training import batch_sources, state, step
 
 ONLINE = {
   "best_of_n": {},
@@ -57,7 +56,7 @@ def prompts(number):
   return prompt, answer
 
 
-def judge_for(wants):
+def judge_for(feedback):
   """Counts one token; the better of two wins by its sigmoid."""
 
   def reward(rollout, place):
@@ -82,13 +81,13 @@ def judge_for(wants):
     "reward": reward,
     "rewards": rewards,
     "preference": preferences,
-    "nothing": never,
+    "none": never,
   }
-  return known[wants]
+  return known[feedback]
 
 
 def method(name, model, **changes):
-  sampling = online.Sampling(
+  sampling = rollouts.Sampling(
     **{
       "samples": 4,
       "max_tokens": 3,
@@ -125,8 +124,10 @@ def one_update(name, model, *, devices=1, **options):
     return data[algorithm.batch](), {}
 
   mesh = make_mesh(data=-1, fsdp=1, tensor=1, devices=jax.devices()[:devices])
-  judge = judge_for(algorithm.collect.wants)
-  feed = feeds.synchronous(algorithm.collect, judge, batches, key, mesh=mesh)
+  judge = judge_for(algorithm.rollouts.feedback)
+  feed = batch_sources.synchronous(
+    algorithm.rollouts, judge, batches, key, mesh=mesh
+  )
   batch, about = feed(0, first)
   update = jax.jit(step.make_update(algorithm, optimizer, **options))
   last, metrics = update(first, batch, key)
@@ -196,17 +197,17 @@ def test_epochs_and_minibatches_make_that_many_optimiser_steps(table_of):
 
 
 def test_a_response_without_an_end_loses_the_penalty():
-  sampling = online.Sampling(
+  sampling = rollouts.Sampling(
     samples=2, max_tokens=4, temperature=1.0, eos_id=1, missing_eos_penalty=2.0
   )
   ended = jnp.array([[True, False]])
   scores = jnp.array([[0.5, 0.5]])
   np.testing.assert_array_equal(
-    online.penalised(scores, ended, sampling), [[0.5, -1.5]]
+    rollouts.penalised(scores, ended, sampling), [[0.5, -1.5]]
   )
   even = jnp.full((1, 2, 2), 0.5)
   np.testing.assert_array_equal(
-    online.penalised(even, ended, sampling), [[[0.5, 1.0], [0.0, 0.5]]]
+    rollouts.penalised(even, ended, sampling), [[[0.5, 1.0], [0.0, 0.5]]]
   )
 
 

@@ -14,9 +14,10 @@ from alignment_jax import (
   optimizers,
   types,
 )
-from alignment_jax.algorithms import adapted, base
-from alignment_jax.models import lora
+from alignment_jax.algorithm import Rollouts, frozen
+from alignment_jax.models import lora as adapters
 from alignment_jax.training import checkpoint, state, step
+from alignment_jax.transforms import lora
 
 LORA = dict(rank=4, alpha=8.0, targets=("*/attention/*/kernel", "*/mlp/*"))
 METHODS = {
@@ -82,7 +83,7 @@ def optimizer_of(weight_decay=0.0):
 def trained(name, steps=8):
   """The method, its state before and after some steps, and its metrics."""
   method = algorithms.ALGORITHMS[name](model(), **METHODS[name])
-  low = adapted.adapted(method, model(), **LORA)
+  low = lora.with_lora(method, model(), **LORA)
   optimizer = optimizer_of()
   key = jax.random.key(0)
   first = state.make_state(low, optimizer, key, copied(start()))
@@ -105,7 +106,7 @@ def test_what_a_method_trains_of_the_policys_shape_starts_from_the_policy(name):
   # What adapters on the policy stand for, whichever tree they are in.
   method = algorithms.ALGORITHMS[name](model(), **METHODS[name])
   trainable, slow = method.init(jax.random.key(0), start())
-  is_policy = adapted._has_shape_of(start())
+  is_policy = lora._has_shape_of(start())
   found = [
     node
     for node in jax.tree.leaves((trainable, slow), is_leaf=is_policy)
@@ -137,7 +138,7 @@ def test_at_the_start_the_loss_is_that_of_the_method(name):
   outer, _ = jax.jit(low.loss)(first.trainable, first.slow, batch, None)
   np.testing.assert_array_equal(inner.total, outer.total)
   assert_same(
-    adapted.merged(first.trainable, first.slow, model(), **LORA), trainable
+    lora.merged(first.trainable, first.slow, model(), **LORA), trainable
   )
 
 
@@ -174,7 +175,7 @@ def test_the_optimizer_holds_moments_of_adapters_alone():
   }
   # Two moments, and a counter of Adam's and of the schedule.
   assert sizes["moments"] == 2 * sizes["trainable"] + 2
-  expected = lora.init(
+  expected = adapters.init(
     jax.random.key(0),
     start(),
     model().axes,
@@ -212,12 +213,14 @@ def test_the_base_is_no_constant_of_the_program():
 
 def test_merged_is_the_base_with_the_adapters_in_it():
   _, _, _, last, _ = trained("reward_model")
-  merged = adapted.merged(last.trainable, last.slow, model(), **LORA)
+  merged = lora.merged(last.trainable, last.slow, model(), **LORA)
   inner = last.trainable["reward"]
   assert_same(merged["reward"]["head"], inner["head"])
   assert_same(
     merged["reward"]["network"],
-    lora.merge(start(), inner["network"], model().axes, alpha=LORA["alpha"]),
+    adapters.merge(
+      start(), inner["network"], model().axes, alpha=LORA["alpha"]
+    ),
   )
 
 
@@ -246,7 +249,7 @@ def test_a_restored_run_goes_on_bit_for_bit(tmp_path):
 
 def test_weight_decay_pulls_the_adapters_towards_nothing():
   method = algorithms.ALGORITHMS["ipo"](model(), tau=0.1)
-  low = adapted.adapted(method, model(), **LORA)
+  low = lora.with_lora(method, model(), **LORA)
   optimizer = optimizer_of(weight_decay=0.5)
   trainable, _ = low.init(jax.random.key(0), start())
   zeros = jax.tree.map(jnp.zeros_like, trainable)
@@ -280,7 +283,7 @@ def test_an_average_of_the_policy_follows_the_merged_parameters():
     )
     return trainable, {**slow, "ema": average}
 
-  low = adapted.adapted(
+  low = lora.with_lora(
     imitating(refresh, ("ema", "reference")), model(), **LORA
   )
   optimizer = optimizer_of()
@@ -289,7 +292,7 @@ def test_an_average_of_the_policy_follows_the_merged_parameters():
   now, _ = jax.jit(step.make_update(low, optimizer))(
     first, batch_of(low.batch), jax.random.key(0)
   )
-  merged = adapted.merged(now.trainable, now.slow, model(), **LORA)["policy"]
+  merged = lora.merged(now.trainable, now.slow, model(), **LORA)["policy"]
   for average, a, b in zip(
     jax.tree.leaves(now.slow["method"]["ema"]),
     jax.tree.leaves(start()),
@@ -304,7 +307,7 @@ def test_a_reference_that_moves_is_kept_apart_from_the_base():
     del step, metrics
     return trainable, {**slow, "reference": trainable["policy"]}
 
-  low = adapted.adapted(imitating(refresh, ("reference",)), model(), **LORA)
+  low = lora.with_lora(imitating(refresh, ("reference",)), model(), **LORA)
   trainable, slow = low.init(jax.random.key(0), start())
   assert set(slow["method"]) == {"reference"}
   trainable = jax.tree.map(lambda leaf: leaf + 0.1, trainable)
@@ -320,7 +323,7 @@ def test_a_method_that_sets_the_policy_anew_is_refused():
     return {"policy": slow["ema"]}, slow
 
   with pytest.raises(errors.UserError, match="adapters cannot follow"):
-    adapted.adapted(imitating(refresh, ("ema",)), model(), **LORA)
+    lora.with_lora(imitating(refresh, ("ema",)), model(), **LORA)
 
 
 def test_sampling_and_judging_see_full_parameters():
@@ -334,14 +337,14 @@ def test_sampling_and_judging_see_full_parameters():
     seen["prepare"] = trainable["policy"], slow["reference"]
     return rollout
 
-  method = imitating(base.frozen, ("reference",))._replace(
-    collect=base.Collect(sample, "reward", prepare)
+  method = imitating(frozen, ("reference",))._replace(
+    rollouts=Rollouts(sample, "reward", prepare)
   )
-  low = adapted.adapted(method, model(), **LORA)
+  low = lora.with_lora(method, model(), **LORA)
   trainable, slow = low.init(jax.random.key(0), start())
-  assert low.collect.wants == "reward"
-  low.collect.sample(trainable, slow, None, None)
-  low.collect.prepare(trainable, slow, None, None)
+  assert low.rollouts.feedback == "reward"
+  low.rollouts.sample(trainable, slow, None, None)
+  low.rollouts.prepare(trainable, slow, None, None)
   for policy, reference in seen.values():
     assert_same(policy, start())
     assert_same(reference, start())
@@ -360,10 +363,10 @@ def test_sampling_and_judging_see_full_parameters():
 def test_adapters_that_cannot_be_are_refused(change, message):
   method = algorithms.ALGORITHMS["ipo"](model(), tau=0.1)
   with pytest.raises(errors.UserError, match=message):
-    adapted.adapted(method, model(), **{**LORA, **change})
+    lora.with_lora(method, model(), **{**LORA, **change})
 
 
 def test_no_strength_is_refused():
   method = algorithms.ALGORITHMS["ipo"](model(), tau=0.1)
   with pytest.raises(ValueError, match="alpha must be > 0"):
-    adapted.adapted(method, model(), **{**LORA, "alpha": 0.0})
+    lora.with_lora(method, model(), **{**LORA, "alpha": 0.0})

@@ -10,7 +10,7 @@ from alignment_jax.ops.masking import Mean
 Metrics = dict[str, Mean]
 
 
-class Collect(NamedTuple):
+class Rollouts(NamedTuple):
   """How an online method makes what it learns from.
 
   A judge stands between the two functions. It may run on the host, so they are
@@ -18,24 +18,24 @@ class Collect(NamedTuple):
 
   Attributes:
     sample: (trainable, slow, batch, key) -> Rollout.
-    wants: what a judge must say of a rollout: `reward`, [B, K] of its
+    feedback: what a judge must say of a rollout: `reward`, [B, K] of its
       responses; `rewards`, [B, K + 1, n] of n judges, one more for the
       demonstration, the last; `preference`, [B, K, K], P(response i beats
-      response j); or `nothing`: the method knows by itself, and gets zeros
+      response j); or `none`: the method knows by itself, and gets zeros
       [B, K].
     prepare: (trainable, slow, Rollout, what the judge said) -> what `loss`
       takes; every leaf has a row for each prompt.
-    useful: what the judge said, NumPy -> [B], whose prompts there is something
+    keep: what the judge said, NumPy -> [B], whose prompts there is something
       to learn from; the others make room for useful ones of further prompts.
       None keeps all.
-    rounds: how often further prompts are sampled at most, per batch.
+    extra_rounds: how often further prompts are sampled at most, per batch.
   """
 
   sample: Callable[..., Any]
-  wants: str
+  feedback: str
   prepare: Callable[..., Any]
-  useful: Callable[[Any], Any] | None = None
-  rounds: int = 0
+  keep: Callable[[Any], Any] | None = None
+  extra_rounds: int = 0
 
 
 class Algorithm(NamedTuple):
@@ -46,7 +46,7 @@ class Algorithm(NamedTuple):
 
   Attributes:
     init: (key, policy_params) -> (trainable, slow).
-    collect: samples and judges when online, None when offline.
+    rollouts: samples and judges when online, None when offline.
     loss: (trainable, slow, batch, key) -> (Mean, metrics). The one reduction
       happens here, into totals and weights that add up over parts of a batch.
     refresh: (trainable, slow, step, metrics) -> (trainable, slow), after each
@@ -55,7 +55,7 @@ class Algorithm(NamedTuple):
   """
 
   init: Callable[[Key[Array, ""], PyTree], tuple[PyTree, PyTree]]
-  collect: Collect | None
+  rollouts: Rollouts | None
   loss: Callable[..., tuple[Mean, Metrics]]
   refresh: Callable[..., tuple[PyTree, PyTree]]
   batch: type

@@ -9,21 +9,23 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from alignment_jax.algorithms import online
+from alignment_jax import rollouts
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 
 
-def sample_previous(model: Model, sampling: online.Sampling) -> Callable:
-  """`Collect.sample`: K responses of the previous policy to each prompt."""
+def sample_previous(model: Model, sampling: rollouts.Sampling) -> Callable:
+  """`Rollouts.sample`: K responses of the previous policy to each prompt."""
 
   def sample(trainable, slow, batch, key):
     del trainable
     previous = slow["previous"]
-    responses = online.respond(
+    responses = rollouts.respond(
       model, previous, batch.prompt, key, sampling, sampling.samples
     )
-    return online.rollout_of(model, previous, batch.prompt, responses, sampling)
+    return rollouts.rollout_of(
+      model, previous, batch.prompt, responses, sampling
+    )
 
   return sample
 

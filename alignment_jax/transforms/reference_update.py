@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from alignment_jax import errors, losses
-from alignment_jax.algorithms.base import Algorithm
+from alignment_jax.algorithm import Algorithm
 from alignment_jax.ops import guards
 
 
@@ -105,14 +105,14 @@ def elastic_reset(
       trainable, slow["method"], *rest
     )
 
-  collect = algorithm.collect
-  if collect is not None:
-    collect = collect._replace(
-      sample=of_method(collect.sample), prepare=of_method(collect.prepare)
+  rollouts = algorithm.rollouts
+  if rollouts is not None:
+    rollouts = rollouts._replace(
+      sample=of_method(rollouts.sample), prepare=of_method(rollouts.prepare)
     )
   return algorithm._replace(
     init=init,
-    collect=collect,
+    rollouts=rollouts,
     loss=of_method(algorithm.loss),
     refresh=refresh,
   )

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from alignment_jax import errors
-from alignment_jax.algorithms import base, online
+from alignment_jax import errors, rollouts
+from alignment_jax.algorithm import Metrics
 from alignment_jax.ops import divergences, guards
 
 # In the reward, or as a loss whose gradient is that of the named divergence.
@@ -57,7 +57,7 @@ class KLControl:
 
   def init(self, key, policy_params):
     """`Algorithm.init`: a policy, its copy, and the coefficient if it moves."""
-    trainable, slow = online.with_reference(key, policy_params)
+    trainable, slow = rollouts.with_reference(key, policy_params)
     if self.target:
       slow[COEFFICIENT] = jnp.asarray(self.beta, jnp.float32)
     return trainable, slow
@@ -68,7 +68,9 @@ class KLControl:
       return slow[COEFFICIENT]
     return jnp.asarray(self.beta, jnp.float32)
 
-  def rewards(self, slow, experience: online.Experience) -> Float[Array, "B K"]:
+  def rewards(
+    self, slow, experience: rollouts.Experience
+  ) -> Float[Array, "B K"]:
     """Scores, less the KL where it is held in the reward."""
     if self.kl != "reward":
       return experience.scores
@@ -78,7 +80,7 @@ class KLControl:
     self,
     slow,
     policy: Float[Array, "B K"],
-    experience: online.Experience,
+    experience: rollouts.Experience,
   ) -> Float[Array, "B K"]:
     """What a loss adds for each response; 0 where the KL is in the reward.
 
@@ -89,16 +91,18 @@ class KLControl:
     """
     if self.kl == "reward":
       return jnp.zeros_like(policy)
-    reference = online.sequence(experience.reference, experience.rollout)
+    reference = rollouts.sequence_logprobs(
+      experience.reference, experience.rollout
+    )
     estimate = divergences.KL_LOSSES[self.kl]
     return self.coefficient(slow) * estimate(policy - reference)
 
-  def metrics(self, slow, experience: online.Experience) -> base.Metrics:
+  def metrics(self, slow, experience: rollouts.Experience) -> Metrics:
     """The coefficient, and the KL that moves it, for `refresh`."""
     kl = sampled(experience)
     return {
-      "kl/sampled": online.mean(kl),
-      "kl/coefficient": online.mean(
+      "kl/sampled": rollouts.batch_mean(kl),
+      "kl/coefficient": rollouts.batch_mean(
         jnp.broadcast_to(self.coefficient(slow), kl.shape)
       ),
     }
@@ -113,9 +117,9 @@ class KLControl:
     return trainable, {**slow, COEFFICIENT: slow[COEFFICIENT] * factor}
 
 
-def sampled(experience: online.Experience) -> Float[Array, "B K"]:
+def sampled(experience: rollouts.Experience) -> Float[Array, "B K"]:
   """k1 of each response as it was sampled: log-ratio to the reference."""
   rollout = experience.rollout
   return jax.lax.stop_gradient(
-    online.sequence(rollout.logprobs - experience.reference, rollout)
+    rollouts.sequence_logprobs(rollout.logprobs - experience.reference, rollout)
   )

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from alignment_jax import errors
-from alignment_jax.algorithms import base, online
+from alignment_jax import errors, rollouts
+from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.ops import masking
 from alignment_jax.types import Prompts
@@ -101,17 +101,17 @@ def take(values: Float[Array, "B K"], places: Int[Array, "B N"]):
 
 def from_pairs(
   model: Model,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   *,
   choose: Callable[[Array], Pairs],
   pair_loss: Callable,
   strength: float,
-  wants: str = "preference",
+  feedback: str = "preference",
   sample: Callable | None = None,
-  report: Callable = online.report,
-  init: Callable = online.with_reference,
-  refresh: Callable = base.frozen,
-) -> base.Algorithm:
+  report: Callable = rollouts.rollout_metrics,
+  init: Callable = rollouts.with_reference,
+  refresh: Callable = frozen,
+) -> Algorithm:
   """Descend a loss of pairs among the responses of a rollout.
 
   Args:
@@ -122,7 +122,7 @@ def from_pairs(
       The last three are log-probabilities of (first, second): under the policy,
       under the reference, and as they were sampled.
     strength: the coefficient that makes a log-ratio an implicit reward.
-    wants: what the judge must say.
+    feedback: what the judge must say.
     sample: of the algorithm, if not the policy samples all.
     report: (Experience, log-probabilities of tokens) -> metrics.
     init: of the algorithm; keeps a `reference`.
@@ -132,14 +132,14 @@ def from_pairs(
   def loss(trainable, slow, batch, key):
     del slow, key
     rollout = batch.rollout
-    tokens = online.token_logprobs(
+    tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
     pairs = choose(batch.scores)
     sides = tuple(
       (take(whole, pairs.first), take(whole, pairs.second))
       for whole in (
-        online.sequence(of_tokens, rollout)
+        rollouts.sequence_logprobs(of_tokens, rollout)
         for of_tokens in (tokens, batch.reference, rollout.logprobs)
       )
     )
@@ -150,9 +150,11 @@ def from_pairs(
       **report(batch, tokens),
     }
 
-  return base.Algorithm(
+  return Algorithm(
     init,
-    online.collect(model, sampling, wants=wants, sample=sample),
+    rollouts.sampled_from_policy(
+      model, sampling, feedback=feedback, sample=sample
+    ),
     loss,
     refresh,
     Prompts,
@@ -184,7 +186,7 @@ def _margins(pairs, policy, reference, *, strength):
   metrics = {
     "rewards/margins": masking.weighted(agreed, weight),
     "rewards/accuracies": masking.weighted(_flags(agreed > 0), weight),
-    "pairs/tied": online.mean(_flags(tied)),
+    "pairs/tied": rollouts.batch_mean(_flags(tied)),
   }
   return jax.tree.map(jax.lax.stop_gradient, metrics)
 

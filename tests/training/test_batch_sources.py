@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from alignment_jax import parallel, types
-from alignment_jax.algorithms.base import Collect
-from alignment_jax.training import feeds
+from alignment_jax.algorithm import Rollouts
+from alignment_jax.training import batch_sources
 
 ROWS = 4
 
@@ -35,15 +35,15 @@ def sample(trainable, slow, batch, key):
 
 
 def judged(judge, rounds):
-  collect = Collect(
+  rollouts = Rollouts(
     sample,
     "reward",
     lambda *given: given,
-    useful=lambda scores: scores.max(axis=-1) > scores.min(axis=-1),
-    rounds=rounds,
+    keep=lambda scores: scores.max(axis=-1) > scores.min(axis=-1),
+    extra_rounds=rounds,
   )
-  run = feeds.sampler(
-    collect,
+  run = batch_sources.sampler(
+    rollouts,
     judge,
     batches,
     jax.random.key(0),
@@ -63,7 +63,7 @@ def by_response(rollout, place):
 def test_groups_of_equal_rewards_make_room_for_useful_ones(rounds):
   got = judged(by_response, rounds)
   # Rows 1 and 3 are useful in every batch: one more batch fills 0 and 2.
-  far = 3 + feeds.FAR
+  far = 3 + batch_sources.EXTRA_ROUND_OFFSET
   assert got.rollout.prompt.ids.tolist() == [[far, 1], [3, 1], [far, 3], [3, 3]]
   assert got.scores.tolist() == by_response(got.rollout, 3).tolist()
   assert (got.scores[:, 1] - got.scores[:, 0]).tolist() == [1, 1, 1, 1]
@@ -84,6 +84,6 @@ def test_what_one_round_leaves_the_next_one_fills():
     return by_response(rollout, place) * (rollout.prompt.ids[:, 1:] == 3)
 
   got = judged(judge, 5)
-  places = [3 + k * feeds.FAR for k in (1, 2, 3)]
+  places = [3 + k * batch_sources.EXTRA_ROUND_OFFSET for k in (1, 2, 3)]
   assert got.rollout.prompt.ids[:, 0].tolist() == [*places, 3]
   assert got.about["groups/rounds"] == 3

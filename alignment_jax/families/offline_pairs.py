@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from alignment_jax import errors, scoring
-from alignment_jax.algorithms import base
+from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.ops import masking
 from alignment_jax.types import PreferencePair
@@ -21,7 +21,7 @@ def aggregation_named(name: str):
 
 def offline_pairs(
   model: Model, pair_loss: Callable, *, strength: float, aggregation: str
-) -> base.Algorithm:
+) -> Algorithm:
   """Descend a loss of four response scores, against a frozen reference.
 
   The reference is the policy at the start. Where raters disagree, the loss is
@@ -77,7 +77,7 @@ def offline_pairs(
       "empty_responses": empty,
     }
 
-  return base.Algorithm(init, None, loss, base.frozen, PreferencePair)
+  return Algorithm(init, None, loss, frozen, PreferencePair)
 
 
 def stack(batch: PreferencePair):

@@ -112,7 +112,7 @@ class World:
 
     def total(trainable, held, slow, rows):
       def of_row(row):
-        batch = algorithm.collect.prepare(held, slow, *row)
+        batch = algorithm.rollouts.prepare(held, slow, *row)
         return number(
           algorithm.loss(trainable, slow, batch, jax.random.key(0))[0]
         )
@@ -130,7 +130,7 @@ class World:
     For what is taken over a batch, such as a mean: it is over the rows as they
     are, whatever their probabilities, and held constant.
     """
-    batch = algorithm.collect.prepare(trainable, slow, rollout, scores)
+    batch = algorithm.rollouts.prepare(trainable, slow, rollout, scores)
     rows = jax.tree.map(lambda a: a[:, None], batch)
 
     def total(trainable):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from alignment_jax import errors
-from alignment_jax.algorithms import base
+from alignment_jax.algorithm import Algorithm
 from alignment_jax.models import lora
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
@@ -16,14 +16,14 @@ from alignment_jax.ops import guards
 REFERENCE = "reference"
 
 
-def adapted(
-  algorithm: base.Algorithm,
+def with_lora(
+  algorithm: Algorithm,
   model: Model,
   *,
   rank: int,
   alpha: float,
   targets: tuple[str, ...] = lora.ATTENTION,
-) -> base.Algorithm:
+) -> Algorithm:
   """The same method, moving adapters on frozen parameters.
 
   Each tree in `trainable` that has the policy's shape (the policy; a value or
@@ -96,13 +96,13 @@ def adapted(
       method = {n: part for n, part in method.items() if n != REFERENCE}
     return kept, {"base": slow["base"], "method": method}
 
-  collect = algorithm.collect
-  if collect is not None:
-    collect = collect._replace(
-      sample=of_full(collect.sample), prepare=of_full(collect.prepare)
+  rollouts = algorithm.rollouts
+  if rollouts is not None:
+    rollouts = rollouts._replace(
+      sample=of_full(rollouts.sample), prepare=of_full(rollouts.prepare)
     )
-  return base.Algorithm(
-    init, collect, of_full(algorithm.loss), refresh, algorithm.batch
+  return Algorithm(
+    init, rollouts, of_full(algorithm.loss), refresh, algorithm.batch
   )
 
 
@@ -118,8 +118,8 @@ def merged(
   """`trainable` as the method without adapters would have it.
 
   Args:
-    trainable: of `adapted`.
-    slow: of `adapted`.
+    trainable: of `with_lora`.
+    slow: of `with_lora`.
     model: as given there, like the rest.
     rank: see there.
     alpha: see there.

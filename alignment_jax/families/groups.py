@@ -9,24 +9,25 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from alignment_jax.algorithms import base, online
+from alignment_jax import rollouts
+from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.ops import masking
 from alignment_jax.types import Prompts
 
 # (log-probabilities of tokens under the policy, Experience) -> the loss
-Reduced = Callable[[Array, online.Experience], masking.Mean]
+Reduced = Callable[[Array, rollouts.Experience], masking.Mean]
 # Experience -> `Experience.extra`, with "advantages" [B, K] in it
-Prepared = Callable[[online.Experience], dict[str, Array]]
+Prepared = Callable[[rollouts.Experience], dict[str, Array]]
 
 
 def group_relative(
   model: Model,
   *,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   advantages: Prepared,
   reduced: Reduced,
-) -> base.Algorithm:
+) -> Algorithm:
   """A method that compares the responses to one prompt with each other.
 
   Args:
@@ -43,21 +44,21 @@ def group_relative(
   def loss(trainable, slow, batch, key):
     del slow, key
     rollout = batch.rollout
-    tokens = online.token_logprobs(
+    tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
     total = reduced(tokens, batch)
     size = jnp.abs(batch.extra["advantages"])
     return total, {
       "loss": total,
-      "advantages/size": online.mean(size),
-      **online.report(batch, tokens),
+      "advantages/size": rollouts.batch_mean(size),
+      **rollouts.rollout_metrics(batch, tokens),
     }
 
-  return base.Algorithm(
-    online.with_reference,
-    online.collect(model, sampling, extra=extra),
+  return Algorithm(
+    rollouts.with_reference,
+    rollouts.sampled_from_policy(model, sampling, extra=extra),
     loss,
-    base.frozen,
+    frozen,
     Prompts,
   )

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms
-from alignment_jax.algorithms import kl_control, online
+from alignment_jax import algorithms, rollouts
+from alignment_jax.families import kl_control
 
-SAMPLING = online.Sampling(samples=2, max_tokens=2, temperature=1.0, eos_id=1)
+SAMPLING = rollouts.Sampling(samples=2, max_tokens=2, temperature=1.0, eos_id=1)
 
 
 def control(**changes):
@@ -64,7 +64,7 @@ def test_a_method_uses_the_coefficient_that_was_moved(table_world, name):
     algorithm = algorithms.ALGORITHMS[name](
       world.model, sampling=SAMPLING, beta=beta, kl_target=target
     )
-    batch = algorithm.collect.prepare(
+    batch = algorithm.rollouts.prepare(
       trainable, {**slow, **more}, rollout, scores
     )
     return batch.extra["advantages"]
@@ -82,7 +82,7 @@ def test_the_measured_kl_is_that_of_the_sampled_responses(table_world):
     world.model, sampling=SAMPLING, beta=0.1, kl_target=3.0
   )
   _, slow = algorithm.init(jax.random.key(0), world.reference)
-  batch = online.collect(world.model, SAMPLING).prepare(
+  batch = rollouts.sampled_from_policy(world.model, SAMPLING).prepare(
     {}, slow, rollout, jnp.zeros(places.shape)
   )
   metrics = control().metrics(slow, batch)

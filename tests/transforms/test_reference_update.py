@@ -8,9 +8,9 @@ import numpy as np
 import optax
 import pytest
 
-from alignment_jax import algorithms, errors, types
-from alignment_jax.algorithms import adapted, online, refresh
+from alignment_jax import algorithms, errors, rollouts, types
 from alignment_jax.training import state, step
+from alignment_jax.transforms import lora, reference_update
 
 DECAY, PERIOD = 0.8, 3
 
@@ -75,7 +75,11 @@ def updated(before, world):
 
 def test_between_resets_the_average_follows_the_policy(table_world):
   states = by_dpo(
-    table_world, refresh.elastic_reset, PERIOD - 1, decay=DECAY, period=PERIOD
+    table_world,
+    reference_update.elastic_reset,
+    PERIOD - 1,
+    decay=DECAY,
+    period=PERIOD,
   )
   average = table_world.policy
   for now in states[1:]:
@@ -89,7 +93,11 @@ def test_between_resets_the_average_follows_the_policy(table_world):
 
 def test_a_reset_takes_the_average_and_then_the_start(table_world):
   states = by_dpo(
-    table_world, refresh.elastic_reset, PERIOD + 1, decay=DECAY, period=PERIOD
+    table_world,
+    reference_update.elastic_reset,
+    PERIOD + 1,
+    decay=DECAY,
+    period=PERIOD,
   )
   before, after, later = states[PERIOD - 1], states[PERIOD], states[PERIOD + 1]
   learnt = updated(before, table_world)
@@ -115,7 +123,11 @@ def test_a_reset_takes_the_average_and_then_the_start(table_world):
 
 def test_without_memory_a_reset_changes_no_policy(table_world):
   states = by_dpo(
-    table_world, refresh.elastic_reset, PERIOD, decay=0.0, period=PERIOD
+    table_world,
+    reference_update.elastic_reset,
+    PERIOD,
+    decay=0.0,
+    period=PERIOD,
   )
   learnt = updated(states[PERIOD - 1], table_world)
   close(states[PERIOD].trainable["policy"], learnt.trainable["policy"])
@@ -123,7 +135,11 @@ def test_without_memory_a_reset_changes_no_policy(table_world):
 
 def test_an_average_that_never_moves_makes_it_a_hard_reset(table_world):
   states = by_dpo(
-    table_world, refresh.elastic_reset, PERIOD, decay=1.0, period=PERIOD
+    table_world,
+    reference_update.elastic_reset,
+    PERIOD,
+    decay=1.0,
+    period=PERIOD,
   )
   assert not np.array_equal(
     states[PERIOD - 1].trainable["policy"]["first"], table_world.policy["first"]
@@ -132,7 +148,7 @@ def test_an_average_that_never_moves_makes_it_a_hard_reset(table_world):
 
 
 def test_a_value_network_is_never_reset(world):
-  algorithm = refresh.elastic_reset(
+  algorithm = reference_update.elastic_reset(
     algorithms.dro(world.model, tau=1.0), decay=1.0, period=1
   )
   rewards = jnp.asarray(np.random.default_rng(0).normal(size=(1, 13)))
@@ -152,27 +168,29 @@ def test_a_value_network_is_never_reset(world):
 
 def test_a_method_that_samples_sees_its_own_slow_state(table_world):
   world = table_world
-  sampling = online.Sampling(samples=2, max_tokens=2, temperature=1.0, eos_id=1)
+  sampling = rollouts.Sampling(
+    samples=2, max_tokens=2, temperature=1.0, eos_id=1
+  )
   plain = algorithms.rloo(world.model, sampling=sampling, beta=0.1)
-  reset = refresh.elastic_reset(plain, decay=DECAY, period=PERIOD)
+  reset = reference_update.elastic_reset(plain, decay=DECAY, period=PERIOD)
   key = jax.random.key(0)
   trainable, slow = reset.init(key, world.policy)
   rollout, places = world.rollout(2, world.policy)
   scores = jnp.asarray(places, jnp.float32)
-  of_reset = jax.jit(reset.collect.prepare)(trainable, slow, rollout, scores)
-  of_plain = jax.jit(plain.collect.prepare)(
+  of_reset = jax.jit(reset.rollouts.prepare)(trainable, slow, rollout, scores)
+  of_plain = jax.jit(plain.rollouts.prepare)(
     *plain.init(key, world.policy), rollout, scores
   )
   same(of_reset, of_plain)
   prompts = types.Prompts(world.prompt)
   same(
-    jax.jit(reset.collect.sample)(trainable, slow, prompts, key),
-    jax.jit(plain.collect.sample)(trainable, slow["method"], prompts, key),
+    jax.jit(reset.rollouts.sample)(trainable, slow, prompts, key),
+    jax.jit(plain.rollouts.sample)(trainable, slow["method"], prompts, key),
   )
 
 
 def test_the_reference_follows_as_an_average(table_world):
-  states = by_dpo(table_world, refresh.reference_ema, 3, decay=DECAY)
+  states = by_dpo(table_world, reference_update.reference_ema, 3, decay=DECAY)
   reference = table_world.policy
   for now in states[1:]:
     reference = jax.tree.map(
@@ -184,7 +202,7 @@ def test_the_reference_follows_as_an_average(table_world):
 
 
 def test_the_reference_is_copied_now_and_then(table_world):
-  states = by_dpo(table_world, refresh.reference_copy, 5, every=2)
+  states = by_dpo(table_world, reference_update.reference_copy, 5, every=2)
   want = [0, 0, 2, 2, 4, 4]
   for now, source in zip(states, want, strict=True):
     same(now.slow["reference"], states[source].trainable["policy"])
@@ -197,7 +215,7 @@ def test_the_reference_is_copied_now_and_then(table_world):
 def test_a_method_without_a_reference_cannot_move_it(
   table_world, name, settings
 ):
-  algorithm = refresh.REFRESHERS[name](
+  algorithm = reference_update.REFRESHERS[name](
     algorithms.sft(table_world.model), **settings
   )
   with pytest.raises(
@@ -219,7 +237,7 @@ def test_settings_out_of_range_are_refused(
   table_world, name, settings, message
 ):
   with pytest.raises(ValueError, match=message):
-    refresh.REFRESHERS[name](
+    reference_update.REFRESHERS[name](
       algorithms.dpo(table_world.model, beta=0.5), **settings
     )
 
@@ -228,14 +246,14 @@ LORA = dict(rank=2, alpha=4.0, targets=("*/attention/*/kernel",))
 
 
 def test_adapters_fall_back_to_their_average(world):
-  algorithm = refresh.elastic_reset(
-    adapted.adapted(algorithms.dpo(world.model, beta=0.5), world.model, **LORA),
+  algorithm = reference_update.elastic_reset(
+    lora.with_lora(algorithms.dpo(world.model, beta=0.5), world.model, **LORA),
     decay=1.0,
     period=2,
   )
   states = histories(algorithm, world, 2, pairs(world))
   moved, reset = (
-    adapted.merged(now.trainable, now.slow["method"], world.model, **LORA)
+    lora.merged(now.trainable, now.slow["method"], world.model, **LORA)
     for now in states[1:]
   )
   kernel = "blocks", "attention", "query", "kernel"
@@ -251,8 +269,8 @@ def test_adapters_fall_back_to_their_average(world):
 
 def test_adapters_on_a_policy_that_is_reset_are_refused(world):
   with pytest.raises(errors.UserError, match="adapters cannot follow"):
-    adapted.adapted(
-      refresh.elastic_reset(
+    lora.with_lora(
+      reference_update.elastic_reset(
         algorithms.dpo(world.model, beta=0.5), decay=DECAY, period=PERIOD
       ),
       world.model,

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from alignment_jax import losses
+from alignment_jax import losses, rollouts
 from alignment_jax import sampling as engine
-from alignment_jax.algorithms import base, online
+from alignment_jax.algorithm import Algorithm, Rollouts, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 from alignment_jax.types import Prompts, Tokens
@@ -25,13 +25,13 @@ from alignment_jax.types import Prompts, Tokens
 
 def against(
   model: Model,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   *,
   tau: float,
   opponent: Callable,
-  init: Callable = online.with_reference,
-  refresh: Callable = base.frozen,
-) -> base.Algorithm:
+  init: Callable = rollouts.with_reference,
+  refresh: Callable = frozen,
+) -> Algorithm:
   """The game of the policy against somebody else.
 
   A rollout holds `samples` responses of the policy and then as many of the
@@ -50,9 +50,9 @@ def against(
   def sample(trainable, slow, batch, key):
     own_key, other_key = jax.random.split(key)
     policy, prompt = trainable["policy"], batch.prompt
-    own = online.respond(model, policy, prompt, own_key, sampling, count)
+    own = rollouts.respond(model, policy, prompt, own_key, sampling, count)
     other = opponent(trainable, slow, prompt, other_key)
-    return online.rollout_of(
+    return rollouts.rollout_of(
       model, policy, prompt, side_by_side(own, other), sampling
     )
 
@@ -72,14 +72,14 @@ def against(
 
 def game(
   model: Model,
-  sampling: online.Sampling,
+  sampling: rollouts.Sampling,
   *,
   tau: float,
   sample: Callable,
   win_rates: Callable[[Float[Array, "B K K"]], Float[Array, "B N"]],
-  init: Callable = online.with_reference,
-  refresh: Callable = base.frozen,
-) -> base.Algorithm:
+  init: Callable = rollouts.with_reference,
+  refresh: Callable = frozen,
+) -> Algorithm:
   """The game with any rollout.
 
   Args:
@@ -96,43 +96,43 @@ def game(
 
   def prepare(trainable, slow, rollout, scores):
     del trainable
-    wins = win_rates(online.penalised(scores, rollout.ended, sampling))
-    own = online.first(rollout, wins.shape[1])
-    reference = online.token_logprobs(
+    wins = win_rates(rollouts.penalised(scores, rollout.ended, sampling))
+    own = rollouts.take_responses(rollout, wins.shape[1])
+    reference = rollouts.token_logprobs(
       model, slow["reference"], own.prompt, own.responses, sampling
     )
-    return online.Experience(
+    return rollouts.Experience(
       rollout=own, scores=wins, reference=reference, extra={}
     )
 
   def loss(trainable, slow, batch, key):
     del slow, key
     rollout = batch.rollout
-    tokens = online.token_logprobs(
+    tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
     per_response = losses.nash_md_pg_loss(
-      online.sequence(tokens, rollout),
-      online.sequence(batch.reference, rollout),
+      rollouts.sequence_logprobs(tokens, rollout),
+      rollouts.sequence_logprobs(batch.reference, rollout),
       batch.scores,
       tau=tau,
     )
-    total = online.mean(per_response)
+    total = rollouts.batch_mean(per_response)
     undecided = jnp.abs(batch.scores - 0.5) < 1e-6
     return total, {
       "loss": total,
-      "win_rate": online.mean(batch.scores),
-      "win_rate/undecided": online.mean(undecided.astype(jnp.float32)),
-      **online.drift(rollout, batch.reference, tokens),
+      "win_rate": rollouts.batch_mean(batch.scores),
+      "win_rate/undecided": rollouts.batch_mean(undecided.astype(jnp.float32)),
+      **rollouts.policy_shift_metrics(rollout, batch.reference, tokens),
     }
 
-  return base.Algorithm(
-    init, base.Collect(sample, "preference", prepare), loss, refresh, Prompts
+  return Algorithm(
+    init, Rollouts(sample, "preference", prepare), loss, refresh, Prompts
   )
 
 
 def mixture(
-  model: Model, sampling: online.Sampling, *, beta: float
+  model: Model, sampling: rollouts.Sampling, *, beta: float
 ) -> Callable:
   """Responses of the geometric mixture of policy and reference, as `opponent`.
 
@@ -145,7 +145,7 @@ def mixture(
   distribution = engine.geometric_mixture(model, model, beta=beta)
 
   def respond(trainable, slow, prompt, key):
-    return online.respond(
+    return rollouts.respond(
       distribution,
       (trainable["policy"], slow["reference"]),
       prompt,

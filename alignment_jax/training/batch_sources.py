@@ -12,26 +12,26 @@ import jax
 import numpy as np
 
 from alignment_jax import errors, parallel
-from alignment_jax.algorithms.base import Collect
+from alignment_jax.algorithm import Rollouts
 from alignment_jax.training import step as steps
 from alignment_jax.training.state import TrainState
 
 Batches = Callable[[int], tuple[Any, Mapping[str, Any]]]
-Feed = Callable[[int, TrainState], tuple[Any, Mapping[str, Any]]]
+BatchSource = Callable[[int, TrainState], tuple[Any, Mapping[str, Any]]]
 
 # Further than a run is long: where the prompts and draws of further rounds are.
-FAR = 2**22
+EXTRA_ROUND_OFFSET = 2**22
 
 # (rollout on the host, number of the batch that it answers) -> what
-# `Collect.wants`
+# `Rollouts.feedback`
 Judge = Callable[[Any, int], np.ndarray]
 
 
-class FeedError(errors.UserError):
+class BatchSourceError(errors.UserError):
   """No batch can be made; what has been learnt so far is worth saving."""
 
 
-class Judged(NamedTuple):
+class ScoredRollout(NamedTuple):
   """A rollout, what the judge said of it, and numbers about its prompts."""
 
   rollout: Any
@@ -39,7 +39,7 @@ class Judged(NamedTuple):
   about: Mapping[str, Any]
 
 
-def offline(batches: Batches, mesh: jax.sharding.Mesh) -> Feed:
+def offline(batches: Batches, mesh: jax.sharding.Mesh) -> BatchSource:
   """The data as they are."""
 
   def feed(step, state):
@@ -51,34 +51,36 @@ def offline(batches: Batches, mesh: jax.sharding.Mesh) -> Feed:
 
 
 def sampler(
-  collect: Collect,
+  rollouts: Rollouts,
   judge: Judge,
   batches: Batches,
   key: jax.Array,
   *,
   mesh: jax.sharding.Mesh,
-) -> Callable[[int, int, Any, Any], Judged]:
+) -> Callable[[int, int, Any, Any], ScoredRollout]:
   """(step, version, trainable, slow) -> the judged rollout of that step.
 
   Raises, when called:
-    FeedError: the judge failed, or said something that is no score.
+    BatchSourceError: the judge failed, or said something that is no score.
   """
   sample = parallel.guarded(
-    parallel.jit(collect.sample), "sampling", programs=2
+    parallel.jit(rollouts.sample), "sampling", programs=2
   )
 
   def run(step, version, trainable, slow):
     judged = attempt(step, step, version, trainable, slow)
-    if collect.useful is None:
+    if rollouts.keep is None:
       return judged
-    missing = ~collect.useful(judged.scores)
+    missing = ~rollouts.keep(judged.scores)
     rounds = 0
-    while missing.any() and rounds < collect.rounds:
+    while missing.any() and rounds < rollouts.extra_rounds:
       rounds += 1
       # Prompts and draws of a step that no run reaches.
-      more = attempt(step, step + rounds * FAR, version, trainable, slow)
+      more = attempt(
+        step, step + rounds * EXTRA_ROUND_OFFSET, version, trainable, slow
+      )
       judged, missing = _filled(
-        judged, missing, more, np.asarray(collect.useful(more.scores))
+        judged, missing, more, np.asarray(rollouts.keep(more.scores))
       )
     about = {**judged.about, "groups/rounds": rounds}
     return judged._replace(about=about)
@@ -90,16 +92,20 @@ def sampler(
       sample(trainable, slow, parallel.put_batch(mesh, batch), collect_key)
     )
     rollout = rollout.replace(version=np.full_like(rollout.version, version))
-    if collect.wants == "nothing":
-      return Judged(rollout, np.zeros(rollout.ended.shape, np.float32), about)
+    if rollouts.feedback == "none":
+      return ScoredRollout(
+        rollout, np.zeros(rollout.ended.shape, np.float32), about
+      )
     try:
       scores = np.asarray(judge(rollout, place), np.float32)
     except errors.UserError as error:
-      raise FeedError(f"at step {step}: {error}") from error
+      raise BatchSourceError(f"at step {step}: {error}") from error
     except Exception as error:  # a judge is a program: it may raise anything
-      raise FeedError(f"the judge failed at step {step}: {error!r}") from error
-    _check(collect, rollout, scores, step)
-    return Judged(rollout, scores, about)
+      raise BatchSourceError(
+        f"the judge failed at step {step}: {error!r}"
+      ) from error
+    _check(rollouts, rollout, scores, step)
+    return ScoredRollout(rollout, scores, about)
 
   return run
 
@@ -123,9 +129,9 @@ def _filled(judged, missing, more, useful):
   return judged._replace(rollout=rollout, scores=scores), left
 
 
-def preparer(collect: Collect, mesh: jax.sharding.Mesh) -> Callable:
-  """(step, state, Judged) -> the batch of that step, and numbers about it."""
-  prepare = parallel.jit(collect.prepare)
+def preparer(rollouts: Rollouts, mesh: jax.sharding.Mesh) -> Callable:
+  """(step, state, ScoredRollout) -> the batch of that step, and its numbers."""
+  prepare = parallel.jit(rollouts.prepare)
 
   def run(step, state, judged):
     rollout, scores = parallel.put_batch(mesh, (judged.rollout, judged.scores))
@@ -137,24 +143,24 @@ def preparer(collect: Collect, mesh: jax.sharding.Mesh) -> Callable:
 
 
 def synchronous(
-  collect: Collect,
+  rollouts: Rollouts,
   judge: Judge,
   batches: Batches,
   key: jax.Array,
   *,
   mesh: jax.sharding.Mesh,
-) -> Feed:
+) -> BatchSource:
   """Rollouts of the policy as it is, one after the other with learning.
 
   Args:
-    collect: of the algorithm.
+    rollouts: of the algorithm.
     judge: of its rollouts.
     batches: step -> (batch of prompts on the host, numbers about it).
     key: of the run; each step draws from its own.
     mesh: where to sample.
   """
-  make = sampler(collect, judge, batches, key, mesh=mesh)
-  finish = preparer(collect, mesh)
+  make = sampler(rollouts, judge, batches, key, mesh=mesh)
+  finish = preparer(rollouts, mesh)
 
   def feed(step, state):
     return finish(step, state, make(step, step, state.trainable, state.slow))
@@ -162,7 +168,7 @@ def synchronous(
   return feed
 
 
-def _check(collect, rollout, scores, step):
+def _check(rollouts, rollout, scores, step):
   """Refuses what is not one finite score per response."""
   rows, count = rollout.responses.ids.shape[:2]
   judges = scores.shape[2] if scores.ndim == 3 else 1
@@ -170,16 +176,16 @@ def _check(collect, rollout, scores, step):
     "reward": (rows, count),
     "rewards": (rows, count + 1, judges),
     "preference": (rows, count, count),
-  }[collect.wants]
+  }[rollouts.feedback]
   if scores.shape != shape:
-    raise FeedError(
+    raise BatchSourceError(
       f"the judge returned scores of shape {scores.shape} at step {step} for"
       f" {rows} prompts with {count} responses each; expected {shape}"
     )
   bad = np.argwhere(~np.isfinite(scores))
   if len(bad):
     place = ", ".join(map(str, bad[0]))
-    raise FeedError(
+    raise BatchSourceError(
       f"the judge returned {scores[tuple(bad[0])]} at step {step}, place"
       f" [{place}] of {scores.shape}; every score must be a finite number"
     )

@@ -1,0 +1,1 @@
+"""Functions from an `Algorithm` to an `Algorithm`, as optax chains updates."""
