@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Key, PyTree
 
-from alignment_jax.ops.masking import Mean
+from alignment_jax.ops.means import Mean
 
 Metrics = dict[str, Mean]
 

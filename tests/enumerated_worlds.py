@@ -12,7 +12,7 @@ import pytest
 
 from alignment_jax import models, scoring, types
 from alignment_jax.models import base
-from alignment_jax.ops import masking
+from alignment_jax.ops import means
 
 EOS = 1
 
@@ -102,7 +102,7 @@ class World:
     rollout,
     scores,
     probabilities,
-    number=masking.Mean.value,
+    number=means.Mean.value,
   ):
     """Gradient of the mean loss over rows that occur with these probabilities.
 

@@ -8,7 +8,7 @@ from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.families import offline_pairs
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
-from alignment_jax.ops import guards, masking
+from alignment_jax.ops import guards, means
 from alignment_jax.types import ScoredResponses
 
 
@@ -57,14 +57,12 @@ def dro(model: Model, *, tau: float, aggregation: str = "sum") -> Algorithm:
     real = jnp.any(batch.responses.mask, axis=-1).astype(jnp.float32)
 
     def mean(per_response):
-      return masking.weighted(per_response, real)
+      return means.weighted_mean(per_response, real)
 
     arrays = (policy, reference, batch.rewards, values)
     policy_loss = mean(losses.dro_policy_loss(*arrays, tau=tau))
     value_loss = mean(losses.dro_value_loss(*arrays, tau=tau))
-    total = masking.Mean(
-      policy_loss.total + value_loss.total, policy_loss.weight
-    )
+    total = means.Mean(policy_loss.total + value_loss.total, policy_loss.weight)
     return total, {
       "loss": total,
       "loss/policy": policy_loss,
@@ -73,7 +71,7 @@ def dro(model: Model, *, tau: float, aggregation: str = "sum") -> Algorithm:
       "rewards/mean": mean(batch.rewards),
       "rewards/implicit": mean(tau * (policy - reference)),
       "logps/policy": mean(policy),
-      "empty_responses": masking.weighted(1.0 - real, jnp.ones_like(real)),
+      "empty_responses": means.weighted_mean(1.0 - real, jnp.ones_like(real)),
     }
 
   return Algorithm(init, None, loss, frozen, ScoredResponses)

@@ -6,7 +6,7 @@ from alignment_jax import losses, rollouts
 from alignment_jax.algorithm import Algorithm
 from alignment_jax.families import groups
 from alignment_jax.models.base import Model
-from alignment_jax.ops import guards, masking
+from alignment_jax.ops import guards, masking, means
 
 
 def gspo(
@@ -45,7 +45,7 @@ def gspo(
       clip_high=clip_high,
     )
     real = jnp.any(mask, axis=-1).astype(per_response.dtype)
-    return masking.weighted(per_response, real)
+    return means.weighted_mean(per_response, real)
 
   return groups.group_relative(
     model, sampling=sampling, advantages=advantages, reduced=reduced

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from alignment_jax import losses, rollouts, scoring
 from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
-from alignment_jax.ops import guards, masking
+from alignment_jax.ops import guards, masking, means
 from alignment_jax.types import ScoredResponses
 
 
@@ -76,22 +76,22 @@ def kto(
       lambda_desirable=lambda_desirable,
       lambda_undesirable=lambda_undesirable,
     )
-    total = masking.weighted(values, real)
+    total = means.weighted_mean(values, real)
     implicit = beta * (policy - reference)
     return total, {
       "loss": total,
-      "reference_point": masking.weighted(
+      "reference_point": means.weighted_mean(
         jnp.broadcast_to(kl, real.shape), real
       ),
-      "desirable": masking.weighted(desirable.astype(jnp.float32), real),
-      "rewards/desirable": masking.weighted(
+      "desirable": means.weighted_mean(desirable.astype(jnp.float32), real),
+      "rewards/desirable": means.weighted_mean(
         implicit, jnp.where(desirable, real, 0.0)
       ),
-      "rewards/undesirable": masking.weighted(
+      "rewards/undesirable": means.weighted_mean(
         implicit, jnp.where(desirable, 0.0, real)
       ),
-      "logps/policy": masking.weighted(policy, real),
-      "empty_responses": masking.weighted(1.0 - real, jnp.ones_like(real)),
+      "logps/policy": means.weighted_mean(policy, real),
+      "empty_responses": means.weighted_mean(1.0 - real, jnp.ones_like(real)),
     }
 
   return Algorithm(rollouts.with_reference, None, loss, frozen, ScoredResponses)

@@ -14,7 +14,7 @@ from alignment_jax.algorithm import Algorithm
 from alignment_jax.families import kl_control
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
-from alignment_jax.ops import guards, masking, returns
+from alignment_jax.ops import guards, masking, means, returns
 from alignment_jax.types import Prompts
 
 CRITIC = {"network", "head"}
@@ -145,19 +145,19 @@ def ppo(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
     values = values_of(trainable, rollout)
-    policy_loss = masking.weighted(
+    policy_loss = means.weighted_mean(
       losses.ppo_policy_loss(
         tokens, rollout.logprobs, made["advantages"], clip=clip
       ),
       counted,
     )
-    value_loss = masking.weighted(
+    value_loss = means.weighted_mean(
       losses.ppo_value_loss(
         values, made["values"], made["returns"], clip=value_clip
       ),
       made["value_weight"],
     )
-    total = masking.Mean(
+    total = means.Mean(
       policy_loss.total + value_coefficient * value_loss.total,
       policy_loss.weight,
     )
@@ -167,13 +167,17 @@ def ppo(
       "loss": total,
       "loss/policy": policy_loss,
       "loss/value": value_loss,
-      "policy/clipped": masking.weighted(_outside(ratios - 1, clip), counted),
-      "value/clipped": masking.weighted(
+      "policy/clipped": means.weighted_mean(
+        _outside(ratios - 1, clip), counted
+      ),
+      "value/clipped": means.weighted_mean(
         _outside(values - made["values"], value_clip), made["value_weight"]
       ),
-      "value/mean": masking.weighted(made["values"], made["value_weight"]),
-      "value/error": masking.weighted(error, made["value_weight"]),
-      "returns/mean": masking.weighted(made["returns"], made["value_weight"]),
+      "value/mean": means.weighted_mean(made["values"], made["value_weight"]),
+      "value/error": means.weighted_mean(error, made["value_weight"]),
+      "returns/mean": means.weighted_mean(
+        made["returns"], made["value_weight"]
+      ),
       **control.metrics(slow, batch),
       **rollouts.rollout_metrics(batch, tokens),
     }

@@ -11,7 +11,7 @@ from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.families import offline_pairs
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
-from alignment_jax.ops import masking
+from alignment_jax.ops import means
 from alignment_jax.types import PreferencePair
 
 # Between a confidence of 1/2 and of 1.
@@ -61,23 +61,23 @@ def preference_model(
     ).reshape(-1, 2)
     labels = jnp.stack([batch.probability, 1 - batch.probability], axis=-1)
     weight, empty = offline_pairs.weights(batch)
-    total = masking.weighted(
+    total = means.weighted_mean(
       losses.preference_model_loss(logits, labels).mean(axis=-1), weight
     )
     averaged = scoring.swap_averaged(logits[:, 0], logits[:, 1])
     bias = jnp.sum(jax.nn.sigmoid(logits), axis=-1) - 1
     return total, {
       "loss": total,
-      "preferences/margins": masking.weighted(
+      "preferences/margins": means.weighted_mean(
         0.5 * (logits[:, 0] - logits[:, 1]), weight
       ),
-      "preferences/accuracies": masking.weighted(
+      "preferences/accuracies": means.weighted_mean(
         (averaged > 0.5).astype(jnp.float32), weight
       ),
       "preferences/calibration_error": calibration_error(
         averaged, batch.probability, weight
       ),
-      "preferences/first_place": masking.weighted(bias, weight),
+      "preferences/first_place": means.weighted_mean(bias, weight),
       "empty_responses": empty,
     }
 
@@ -105,7 +105,7 @@ def calibration_error(
   predicted: Float[Array, "B"],
   probability: Float[Array, "B"],
   weight: Float[Array, "B"],
-) -> masking.Mean:
+) -> means.Mean:
   """How far confidence is from how often it is right, over `BINS` bins.
 
   Guo et al., 2017 (arXiv:1706.04599), eq. 3, of the side that is predicted to
@@ -124,4 +124,4 @@ def calibration_error(
   )
   gaps = jnp.where(weight > 0, weight * (right - confidence), 0.0)
   sums = jnp.sum(jax.nn.one_hot(bins, BINS) * gaps[:, None], axis=0)
-  return masking.Mean(jnp.sum(jnp.abs(sums)), jnp.sum(weight))
+  return means.Mean(jnp.sum(jnp.abs(sums)), jnp.sum(weight))

@@ -6,7 +6,7 @@ from alignment_jax import errors, losses, rollouts
 from alignment_jax.algorithm import Algorithm
 from alignment_jax.families import kl_control
 from alignment_jax.models.base import Model
-from alignment_jax.ops import guards, masking
+from alignment_jax.ops import guards, means
 from alignment_jax.types import Prompts
 
 BASELINES = ("none", "batch", "running")
@@ -63,7 +63,7 @@ def reinforce(
     del trainable
     rewards = control.rewards(slow, experience)
     if running:
-      level = masking.divide(**slow["baseline"])
+      level = means.divide(**slow["baseline"])
     else:
       level = jnp.mean(rewards) if baseline == "batch" else jnp.zeros(())
     return {"rewards": rewards, "advantages": rewards - level}

@@ -9,7 +9,7 @@ from alignment_jax.algorithms.preference_model import calibration_error
 from alignment_jax.families import offline_pairs
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
-from alignment_jax.ops import masking
+from alignment_jax.ops import means
 from alignment_jax.types import PreferencePair
 
 
@@ -45,7 +45,7 @@ def reward_model(model: Model, *, pooling: str = "last") -> Algorithm:
     )
     chosen, rejected = rewards[:, 0], rewards[:, 1]
     weight, empty = offline_pairs.weights(batch)
-    total = masking.weighted(
+    total = means.weighted_mean(
       offline_pairs.expected_over_label(
         losses.bradley_terry_loss, batch.probability, (chosen, rejected)
       ),
@@ -53,10 +53,10 @@ def reward_model(model: Model, *, pooling: str = "last") -> Algorithm:
     )
     return total, {
       "loss": total,
-      "rewards/chosen": masking.weighted(chosen, weight),
-      "rewards/rejected": masking.weighted(rejected, weight),
-      "rewards/margins": masking.weighted(chosen - rejected, weight),
-      "rewards/accuracies": masking.weighted(
+      "rewards/chosen": means.weighted_mean(chosen, weight),
+      "rewards/rejected": means.weighted_mean(rejected, weight),
+      "rewards/margins": means.weighted_mean(chosen - rejected, weight),
+      "rewards/accuracies": means.weighted_mean(
         (chosen > rejected).astype(jnp.float32), weight
       ),
       "rewards/calibration_error": calibration_error(

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from alignment_jax import losses, scoring
 from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
-from alignment_jax.ops import masking
+from alignment_jax.ops import means
 from alignment_jax.types import Demonstration
 
 
@@ -34,10 +34,10 @@ def sft(model: Model) -> Algorithm:
       key=key,
     )
     real = responses.mask.astype(jnp.float32)
-    total = masking.weighted(losses.cross_entropy_loss(logprobs), real)
+    total = means.weighted_mean(losses.cross_entropy_loss(logprobs), real)
     return total, {
       "loss": total,
-      "accuracy": masking.weighted(greedy, real),
+      "accuracy": means.weighted_mean(greedy, real),
     }
 
   return Algorithm(init, None, loss, frozen, Demonstration)

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 from alignment_jax import losses, scoring
 from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model, Params
-from alignment_jax.ops import guards, masking
+from alignment_jax.ops import guards, means
 from alignment_jax.types import Demonstration, Tokens
 
 
@@ -44,15 +44,15 @@ def soft_q(
     arrays = (chosen_q, values, responses.mask, terminal(responses, eos_id))
     real = responses.mask.astype(jnp.float32)
     rewards = losses.soft_q_rewards(*arrays, gamma=gamma)
-    total = masking.weighted(
+    total = means.weighted_mean(
       losses.soft_q_loss(*arrays, lam=lam, gamma=gamma), real
     )
     return total, {
       "loss": total,
-      "loss/likelihood": masking.weighted(values - chosen_q, real),
-      "rewards/token": masking.weighted(rewards, real),
-      "rewards/squared": masking.weighted(jnp.square(rewards), real),
-      "responses/ended": masking.weighted(
+      "loss/likelihood": means.weighted_mean(values - chosen_q, real),
+      "rewards/token": means.weighted_mean(rewards, real),
+      "rewards/squared": means.weighted_mean(jnp.square(rewards), real),
+      "responses/ended": means.weighted_mean(
         arrays[3].astype(jnp.float32),
         jnp.any(responses.mask, axis=-1).astype(jnp.float32),
       ),

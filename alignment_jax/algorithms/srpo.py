@@ -10,7 +10,7 @@ from alignment_jax import sampling as engine
 from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.families import offline_pairs
 from alignment_jax.models.base import Model, Params
-from alignment_jax.ops import guards, masking, prompts
+from alignment_jax.ops import guards, masking, means, prompts
 from alignment_jax.types import PreferencePair, Tokens
 
 
@@ -90,7 +90,7 @@ def srpo(
     policy = scores(trainable["policy"], batch)
     reference = jax.lax.stop_gradient(scores(slow["reference"], batch))
     weight, empty = offline_pairs.weights(batch)
-    total = masking.weighted(
+    total = means.weighted_mean(
       offline_pairs.expected_over_label(
         pair_loss, batch.probability, *policy, *reference
       ),
@@ -98,7 +98,7 @@ def srpo(
     )
 
     def mean(values):
-      return masking.weighted(values, weight)
+      return means.weighted_mean(values, weight)
 
     # beta times the log-ratio of each of the six, in the order of `scores`.
     plain, crossed, same = (

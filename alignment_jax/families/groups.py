@@ -12,11 +12,11 @@ from jaxtyping import Array
 from alignment_jax import rollouts
 from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
-from alignment_jax.ops import masking
+from alignment_jax.ops import means
 from alignment_jax.types import Prompts
 
 # (log-probabilities of tokens under the policy, Experience) -> the loss
-Reduced = Callable[[Array, rollouts.Experience], masking.Mean]
+Reduced = Callable[[Array, rollouts.Experience], means.Mean]
 # Experience -> `Experience.extra`, with "advantages" [B, K] in it
 Prepared = Callable[[rollouts.Experience], dict[str, Array]]
 

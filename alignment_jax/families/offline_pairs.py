@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from alignment_jax import errors, scoring
 from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
-from alignment_jax.ops import masking
+from alignment_jax.ops import masking, means
 from alignment_jax.types import PreferencePair
 
 
@@ -55,7 +55,7 @@ def offline_pairs(
     policy = scores(trainable["policy"], batch)
     reference = jax.lax.stop_gradient(scores(slow["reference"], batch))
     weight, empty = weights(batch)
-    total = masking.weighted(
+    total = means.weighted_mean(
       expected_over_label(pair_loss, batch.probability, policy, reference),
       weight,
     )
@@ -64,7 +64,7 @@ def offline_pairs(
     )
 
     def mean(values):
-      return masking.weighted(values, weight)
+      return means.weighted_mean(values, weight)
 
     return total, {
       "loss": total,
@@ -92,7 +92,7 @@ def stack(batch: PreferencePair):
 def weights(batch: PreferencePair):
   """The weight of each pair, 0 where a response is empty; and their share."""
   complete = jnp.any(batch.chosen.mask, -1) & jnp.any(batch.rejected.mask, -1)
-  empty = masking.weighted((~complete).astype(jnp.float32), batch.weight)
+  empty = means.weighted_mean((~complete).astype(jnp.float32), batch.weight)
   return jnp.where(complete, batch.weight, 0.0), empty
 
 

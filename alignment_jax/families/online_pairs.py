@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from alignment_jax import errors, rollouts
 from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
-from alignment_jax.ops import masking
+from alignment_jax.ops import means
 from alignment_jax.types import Prompts
 
 # Preferences this near to each other are a tie: they are computed in float32.
@@ -143,7 +143,9 @@ def from_pairs(
         for of_tokens in (tokens, batch.reference, rollout.logprobs)
       )
     )
-    total = masking.weighted(pair_loss(pairs.probability, *sides), pairs.weight)
+    total = means.weighted_mean(
+      pair_loss(pairs.probability, *sides), pairs.weight
+    )
     return total, {
       "loss": total,
       **_margins(pairs, *sides[:2], strength=strength),
@@ -184,8 +186,8 @@ def _margins(pairs, policy, reference, *, strength):
   weight = jnp.where(tied, 0.0, pairs.weight)
   agreed = jnp.sign(lean) * margin
   metrics = {
-    "rewards/margins": masking.weighted(agreed, weight),
-    "rewards/accuracies": masking.weighted(_flags(agreed > 0), weight),
+    "rewards/margins": means.weighted_mean(agreed, weight),
+    "rewards/accuracies": means.weighted_mean(_flags(agreed > 0), weight),
     "pairs/tied": rollouts.batch_mean(_flags(tied)),
   }
   return jax.tree.map(jax.lax.stop_gradient, metrics)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from alignment_jax import errors
-from alignment_jax.ops import guards, masking, ratios
+from alignment_jax.ops import guards, masking, means, ratios
 
 SCALES = ("group", "none")
 GRPO_AGGREGATIONS = ("grpo", "bnpo", "dr_grpo", "dapo")
@@ -116,7 +116,7 @@ def grpo_aggregate(
   *,
   aggregation: str,
   max_length: int | None = None,
-) -> masking.Mean:
+) -> means.Mean:
   """Token losses as one mean of the batch.
 
   What the denominator is decides how much a token of a long response counts:
@@ -147,16 +147,16 @@ def grpo_aggregate(
     raise errors.unknown("aggregation", aggregation, GRPO_AGGREGATIONS)
   real = jnp.any(mask, axis=-1).astype(token_losses.dtype)
   if aggregation == "grpo":
-    return masking.weighted(masking.masked_mean(token_losses, mask), real)
+    return means.weighted_mean(masking.masked_mean(token_losses, mask), real)
   if aggregation == "dr_grpo":
     if max_length is None or max_length < 1:
       raise ValueError(
         f"dr_grpo needs max_length, a number of tokens >= 1, got {max_length}"
       )
     sums = masking.masked_sum(token_losses, mask)
-    return masking.weighted(sums / max_length, real)
-  mean = masking.weighted(token_losses, mask.astype(token_losses.dtype))
+    return means.weighted_mean(sums / max_length, real)
+  mean = means.weighted_mean(token_losses, mask.astype(token_losses.dtype))
   if aggregation == "dapo":
     return mean
   counted = (mean.weight > 0).astype(token_losses.dtype)
-  return masking.Mean(mean.value(), counted)
+  return means.Mean(mean.value(), counted)

@@ -1,45 +1,9 @@
 """Sums and means over the real entries of padded arrays; never NaN."""
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-
-class Mean(NamedTuple):
-  """A mean that is not divided yet, so that parts of a batch add up.
-
-  Attributes:
-    total: weighted sum of the values.
-    weight: sum of the weights, >= 0.
-  """
-
-  total: Float[Array, ""]
-  weight: Float[Array, ""]
-
-  def value(self) -> Float[Array, ""]:
-    """total / weight, and 0 when nothing was counted."""
-    return divide(self.total, self.weight)
-
-
-def divide(
-  total: Float[Array, "*batch"], weight: Float[Array, "*batch"]
-) -> Float[Array, "*batch"]:
-  """total / weight; 0 with zero gradient where the weight is 0."""
-  counted = weight > 0
-  return jnp.where(counted, total / jnp.where(counted, weight, 1.0), 0.0)
-
-
-def weighted(
-  values: Float[Array, "*batch"], weights: Float[Array, "*batch"]
-) -> Mean:
-  """The mean of `values` under `weights`; entries of weight 0 do not count.
-
-  An entry of weight 0 may be infinite or NaN: neither it nor its gradient
-  reaches the total.
-  """
-  values = jnp.where(weights > 0, values, 0.0)
-  return Mean(jnp.sum(values * weights), jnp.sum(weights))
+from alignment_jax.ops import means
 
 
 def masked_sum(
@@ -54,7 +18,7 @@ def masked_mean(
 ) -> Float[Array, "*batch"]:
   """Mean over the last axis where `mask` is True; 0 when it never is."""
   count = jnp.sum(mask, axis=-1).astype(values.dtype)
-  return divide(masked_sum(values, mask), count)
+  return means.divide(masked_sum(values, mask), count)
 
 
 def lengths(mask: Bool[Array, "*batch T"]) -> Int[Array, "*batch"]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from alignment_jax.ops import guards, masking
+from alignment_jax.ops import guards, means
 
 # In the root of the variance, as in the code of Huang et al., 2024.
 EPSILON = 1e-8
@@ -83,8 +83,8 @@ def whiten_keeping_mean(
 
 def _moments(values, mask):
   weights = mask.astype(values.dtype)
-  mean = masking.weighted(values, weights).value()
-  variance = masking.weighted(jnp.square(values - mean), weights).value()
+  mean = means.weighted_mean(values, weights).value()
+  variance = means.weighted_mean(jnp.square(values - mean), weights).value()
   return mean, jnp.sqrt(variance + EPSILON)
 
 

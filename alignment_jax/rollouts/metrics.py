@@ -5,15 +5,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from alignment_jax.algorithm import Metrics
-from alignment_jax.ops import divergences, masking
+from alignment_jax.ops import divergences, masking, means
 from alignment_jax.rollouts.experience import Experience
 from alignment_jax.rollouts.responses import sequence_logprobs
 from alignment_jax.types import Rollout
 
 
-def batch_mean(values: Array) -> masking.Mean:
+def batch_mean(values: Array) -> means.Mean:
   """The plain mean of numbers per response or prompt."""
-  return masking.weighted(values, jnp.ones_like(values))
+  return means.weighted_mean(values, jnp.ones_like(values))
 
 
 def rollout_metrics(
@@ -63,8 +63,8 @@ def policy_shift_metrics(
     "responses/length": batch_mean(masking.lengths(mask).astype(jnp.float32)),
     "responses/ended": batch_mean(rollout.ended.astype(jnp.float32)),
     "ratio/mean": batch_mean(jnp.exp(jnp.clip(moved, -20.0, 20.0))),
-    "ratio/effective_sample_size": masking.Mean(size * count, count),
-    "ratio/logprob_mismatch": masking.weighted(
+    "ratio/effective_sample_size": means.Mean(size * count, count),
+    "ratio/logprob_mismatch": means.weighted_mean(
       mismatch, mask.astype(jnp.float32)
     ),
   }

@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array
 
 from alignment_jax.algorithm import Algorithm
-from alignment_jax.ops.masking import divide
+from alignment_jax.ops.means import divide
 
 
 def keys_of(key: Array, step: Array | int) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alignment_jax import algorithms, rollouts, types
-from alignment_jax.ops.masking import divide
+from alignment_jax.ops.means import divide
 
 LAM, MIX, GAMMA = 0.3, 0.2, 0.9
 EOS = 1

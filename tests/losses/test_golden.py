@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from alignment_jax import losses
-from alignment_jax.ops import masking
+from alignment_jax.ops import means
 
 GOLDEN = Path(__file__).parent / "golden"
 ENTRIES = json.loads((GOLDEN / "vectors.json").read_text())
@@ -64,7 +64,7 @@ def _arrays(x):
 
 
 def _plain(output):
-  return output.value() if isinstance(output, masking.Mean) else output
+  return output.value() if isinstance(output, means.Mean) else output
 
 
 def _assert_close(entry, actual, expected, name=""):
