@@ -11,7 +11,12 @@ import numpy as np
 
 from alignment_jax import data, judges, parallel
 from alignment_jax.evaluation import answers, drift, report, win_rate
-from alignment_jax.experiment import folder, referees, settings, stages
+from alignment_jax.experiment import (
+  feedback_from_config,
+  folder,
+  settings,
+  stages,
+)
 from alignment_jax.families import offline_pairs
 from alignment_jax.training import metrics
 
@@ -254,10 +259,10 @@ def _likelihood(setup, params, when, numbers):
 
 def _reward_model(setup, numbers):
   """The trained judge, if the run has one, after a look at its accuracy."""
-  path = referees.judge_folder(setup, "reward_model")
+  path = feedback_from_config.judge_folder(setup, "reward_model")
   if not (path / stages.FINAL).is_dir():
     return None
-  score = referees.trained_reward(setup, setup.mesh, path)
+  score = feedback_from_config.reward_scorer(setup, setup.mesh, path)
 
   def first_wins(prompt, responses):
     rewards = score(prompt, responses)
@@ -271,10 +276,10 @@ def _reward_model(setup, numbers):
 
 def _preference_model(setup, numbers):
   """The accuracy of the trained judge of two answers, if the run has one."""
-  path = referees.judge_folder(setup, "preference_model")
+  path = feedback_from_config.judge_folder(setup, "preference_model")
   if not (path / stages.FINAL).is_dir():
     return
-  compare = referees.trained_preference(setup, setup.mesh, path)
+  compare = feedback_from_config.preference_scorer(setup, setup.mesh, path)
 
   def first_wins(prompt, responses):
     return compare(prompt, responses)[:, 0, 1] > 0.5

@@ -10,11 +10,11 @@ import ml_collections
 
 from alignment_jax import data, errors, models, parallel
 from alignment_jax.experiment import (
+  feedback_from_config,
   folder,
   judging,
   methods,
   reading,
-  referees,
   settings,
   stages,
 )
@@ -39,7 +39,7 @@ def train(
   mesh, generator = _meshes(chosen)
   _check_batch_sizes(mesh, generator, chosen)
   # Opened first: what cannot be read leaves no folder behind.
-  referees.check_judge(chosen)
+  feedback_from_config.check_judge(chosen)
   text = _text_of(chosen)
   if chosen.init_from:
     methods.check_lora(_imported(chosen), chosen.lora)
@@ -53,7 +53,7 @@ def train(
     model=model,
     workdir=root,
   )
-  referees.check_tokens(setup)
+  feedback_from_config.check_tokens(setup)
   _say(f"device mesh: {dict(mesh.shape)} of {jax.devices()[0].platform}")
   abstract = jax.eval_shape(model.init, jax.random.key(0))
   _say(parallel.describe(mesh, abstract, model.axes))

@@ -207,9 +207,9 @@ def _parameters(function):
 def critic_folder(setup: Setup) -> pathlib.Path | None:
   """The reward model that judges, if the run's network has its shape."""
   # Here, not above: a judge may be a stage that this module trains.
-  from alignment_jax.experiment import referees
+  from alignment_jax.experiment import feedback_from_config
 
-  path = referees.judge_folder(setup, "reward_model")
+  path = feedback_from_config.judge_folder(setup, "reward_model")
   if not (path / FINAL).is_dir():
     return None
   theirs, _, _ = open_stage(path)
@@ -226,10 +226,12 @@ def _feed(setup, algorithm, loader, key, steps):
   if rollouts is None:
     return contextlib.nullcontext(batch_sources.offline(loader.batch, mesh))
   # Here, not above: a judge may be a stage that this module trains.
-  from alignment_jax.experiment import referees
+  from alignment_jax.experiment import feedback_from_config
 
   chosen = setup.settings.sampling
-  judge = referees.referee(setup, rollouts.feedback, setup.generator, loader)
+  judge = feedback_from_config.rollout_judge(
+    setup, rollouts.feedback, setup.generator, loader
+  )
   if not chosen.staleness and setup.generator is mesh:
     return contextlib.nullcontext(
       batch_sources.synchronous(rollouts, judge, loader.batch, key, mesh=mesh)

@@ -37,7 +37,7 @@ sys.path.insert(0, str(page.ROOT))
 
 from alignment_jax import experiment, judges, parallel, sampling, scoring
 from alignment_jax.evaluation import drift
-from alignment_jax.experiment import reading, referees, stages
+from alignment_jax.experiment import feedback_from_config, reading, stages
 from configs import quickstart
 
 COMMAND = "python experiments/reproduce/rlhf_small.py"
@@ -313,7 +313,9 @@ def assessor(size, root, data_dir):
   texts = [loader.source[i]["prompt"] for i in range(len(batch.prompt.ids))]
   vader = judges.build("vader")
   gold, proxy = (
-    referees.trained_reward(setup, mesh, root / name / "reward_model")
+    feedback_from_config.reward_scorer(
+      setup, mesh, root / name / "reward_model"
+    )
     for name in ("gold", "reward")
   )
   generate = jax.jit(

@@ -8,7 +8,12 @@ import pytest
 from ml_collections import config_dict
 
 from alignment_jax import errors, experiment, parallel, types
-from alignment_jax.experiment import folder, reading, referees, stages
+from alignment_jax.experiment import (
+  feedback_from_config,
+  folder,
+  reading,
+  stages,
+)
 from configs import gail, preference_model, quickstart, rloo, soft_q, srpo
 
 WORDS = "sun rain tree bird song road hill lake fire wind".split()
@@ -79,7 +84,9 @@ def test_its_preferences_of_both_sides_sum_to_one(finished):
     model=model,
     workdir=root,
   )
-  judge = referees.trained_preference(setup, mesh, root / "preference_model")
+  judge = feedback_from_config.preference_scorer(
+    setup, mesh, root / "preference_model"
+  )
   random = np.random.default_rng(0)
 
   def tokens(*shape):

@@ -15,7 +15,7 @@ from alignment_jax.training import batch_sources
 from alignment_jax.types import Rollout
 
 
-def referee(
+def rollout_judge(
   setup: stages.Setup,
   feedback: str,
   mesh: jax.sharding.Mesh,
@@ -43,7 +43,7 @@ def referee(
   if feedback == "none":
     return _needless
   if name == "preference_model":
-    prefer = trained_preference(setup, mesh, judge_folder(setup, name))
+    prefer = preference_scorer(setup, mesh, judge_folder(setup, name))
     return lambda rollout, place: prefer(rollout.prompt, rollout.responses)
   if name in judges.COMPARISONS:
     return _of_two_texts(setup, methods.options(chosen.judge), name, loader)
@@ -132,7 +132,7 @@ def check_tokens(setup: stages.Setup) -> None:
     )
 
 
-def trained_reward(
+def reward_scorer(
   setup: stages.Setup, mesh: jax.sharding.Mesh, path: pathlib.Path
 ) -> Callable:
   """(prompt, responses [N, K, T] on the host) -> rewards [N, K] of the reward
@@ -156,7 +156,7 @@ def trained_reward(
   return _in_batches(setup, mesh, run, params)
 
 
-def trained_preference(
+def preference_scorer(
   setup: stages.Setup, mesh: jax.sharding.Mesh, path: pathlib.Path
 ) -> Callable:
   """(prompt, responses [N, K, T] on the host) -> preferences [N, K, K] of the
@@ -302,7 +302,7 @@ def _of_tokens(setup, mesh):
   2024 (arXiv:2403.17031), so that a reward above 0 is better than average.
   """
   path = judge_folder(setup, "reward_model")
-  score = trained_reward(setup, mesh, path)
+  score = reward_scorer(setup, mesh, path)
   size = setup.settings.evaluation.batch_size
   loader = setup.loader("demonstration", "train", size)
   written, _ = loader.rows(range(min(len(loader), 8 * size)))

@@ -12,7 +12,7 @@ from ml_collections import config_dict
 
 from alignment_jax import data, errors, experiment, models, parallel, types
 from alignment_jax.data import formatting
-from alignment_jax.experiment import reading, referees, stages
+from alignment_jax.experiment import feedback_from_config, reading, stages
 from configs import ppo, quickstart, rloo
 
 WORDS = "sun rain tree bird song road hill lake fire wind".split()
@@ -164,7 +164,9 @@ def test_a_judge_of_two_texts_meets_every_pair(judged):
     version=jnp.zeros((1,), jnp.int32),
   )
   loader = loader_of(tokenizer, [{"prompt": "a"}])
-  scores = referees.referee(setup, "preference", mesh, loader)(rollout, 0)
+  scores = feedback_from_config.rollout_judge(
+    setup, "preference", mesh, loader
+  )(rollout, 0)
   assert scores[0].tolist() == CIRCLE
 
 
@@ -188,7 +190,9 @@ def learns_by(judge, feedback, judged, rows, said, written=None):
     demonstration=None if written is None else tokens(written),
   )
   loader = loader_of(tokenizer, rows, batch_size=len(said))
-  return referees.referee(setup, feedback, mesh, loader)(rollout, 1)
+  return feedback_from_config.rollout_judge(setup, feedback, mesh, loader)(
+    rollout, 1
+  )
 
 
 def test_what_people_wrote_earns_nothing_on_average(judged, source):
@@ -204,7 +208,9 @@ def test_what_people_wrote_earns_nothing_on_average(judged, source):
     ended=np.ones((len(loader), 1), bool),
     version=np.zeros(len(loader), np.int32),
   )
-  rewards = referees.referee(setup, "reward", setup.mesh, loader)(rollout, 0)
+  rewards = feedback_from_config.rollout_judge(
+    setup, "reward", setup.mesh, loader
+  )(rollout, 0)
   assert rewards.std() > 1e-3
   assert rewards.mean() == pytest.approx(0.0, abs=1e-5)
 
