@@ -45,7 +45,7 @@ def main(argv):
 
   policies, batched = _timed(solve, uniform, games)
   _, single = _timed(solve, uniform[:1], games[:1])
-  worst = tabular.regularised_exploitability(
+  worst = tabular.regularized_exploitability(
     policies, uniform, games, tau=TAU.value
   ).max()
   print(

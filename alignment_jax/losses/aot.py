@@ -28,7 +28,7 @@ def aot_loss(
     policy_rejected: the other response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
     reference_rejected: the other response under the reference; held constant.
-    beta: strength of the KL regularisation, > 0, per nat.
+    beta: strength of the KL regularization, > 0, per nat.
 
   Returns:
     One loss per rank, smallest margin first, in the shape of the batch.
@@ -72,7 +72,7 @@ def aot_unpaired_loss(
     policy_rejected: the other response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
     reference_rejected: the other response under the reference; held constant.
-    beta: strength of the KL regularisation, > 0, per nat.
+    beta: strength of the KL regularization, > 0, per nat.
 
   Returns:
     One loss per rank, smallest log-ratio first, in the shape of the batch.

@@ -1,4 +1,4 @@
-"""Anchored preference optimisation."""
+"""Anchored preference optimization."""
 
 import jax
 from jaxtyping import Array, Float
@@ -27,7 +27,7 @@ def apo_zero_loss(
     policy_rejected: the other response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
     reference_rejected: the other response under the reference; held constant.
-    beta: strength of the KL regularisation, > 0, per nat.
+    beta: strength of the KL regularization, > 0, per nat.
 
   Returns:
     One loss per pair, between 0 and 2; 1 where the policy is the reference.
@@ -63,7 +63,7 @@ def apo_down_loss(
     policy_rejected: the other response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
     reference_rejected: the other response under the reference; held constant.
-    beta: strength of the KL regularisation, > 0, per nat.
+    beta: strength of the KL regularization, > 0, per nat.
 
   Returns:
     One loss per pair, between 0 and 2; 1 where the policy is the reference.

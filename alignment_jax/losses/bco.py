@@ -1,4 +1,4 @@
-"""Binary classifier optimisation."""
+"""Binary classifier optimization."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def bco_pair_loss(
     policy_rejected: the other response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
     reference_rejected: the other response under the reference; held constant.
-    beta: strength of the KL regularisation, > 0, per nat.
+    beta: strength of the KL regularization, > 0, per nat.
 
   Returns:
     One loss per pair, in nats; 2 log 2 where the policy is the reference.
@@ -67,7 +67,7 @@ def bco_unpaired_loss(
     reference_logprobs: the same under the reference; held constant.
     desirable: whether the response is a good one.
     shift: running mean of r over good and bad responses; held constant.
-    beta: strength of the KL regularisation, > 0, per nat.
+    beta: strength of the KL regularization, > 0, per nat.
 
   Returns:
     One loss per response, in nats.

@@ -17,7 +17,7 @@ def copg_loss(
   *,
   beta: float,
 ) -> Float[Array, "*batch"]:
-  """Each response's regularised reward is the other's baseline.
+  """Each response's regularized reward is the other's baseline.
 
   Flet-Berliac et al., 2024 (arXiv:2406.19185), minus the objective of eq.
   7. With h the margin of the log-ratios and dR that of the rewards:
@@ -36,7 +36,7 @@ def copg_loss(
     reference_second: the second one under the reference; held constant.
     rewards_first: reward of the first response; held constant.
     rewards_second: reward of the second; held constant.
-    beta: strength of the KL regularisation, > 0, reward per nat.
+    beta: strength of the KL regularization, > 0, reward per nat.
 
   Returns:
     One loss per pair; the same when the two responses change places.
@@ -86,7 +86,7 @@ def copg_group_loss(
       nats, summed over tokens.
     reference_logprobs: the same under the reference; held constant.
     rewards: of the responses; held constant.
-    beta: strength of the KL regularisation, > 0, reward per nat.
+    beta: strength of the KL regularization, > 0, reward per nat.
 
   Returns:
     One loss per prompt.

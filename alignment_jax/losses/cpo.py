@@ -1,4 +1,4 @@
-"""Contrastive preference optimisation."""
+"""Contrastive preference optimization."""
 
 import jax
 from jaxtyping import Array, Float

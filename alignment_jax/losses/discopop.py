@@ -30,7 +30,7 @@ def discopop_loss(
     policy_rejected: the other response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
     reference_rejected: the other response under the reference; held constant.
-    beta: strength of the KL regularisation, > 0, per nat.
+    beta: strength of the KL regularization, > 0, per nat.
     tau: width of the transition, > 0.
 
   Returns:

@@ -1,4 +1,4 @@
-"""Direct Nash optimisation."""
+"""Direct Nash optimization."""
 
 import jax
 from jaxtyping import Array, Float
@@ -36,7 +36,7 @@ def dno_loss(
     previous_second: the second one under it; held constant.
     rewards_first: win rate of the first response; held constant.
     rewards_second: win rate of the second; held constant.
-    eta: strength of the regularisation towards the last policy, > 0.
+    eta: strength of the regularization towards the last policy, > 0.
 
   Returns:
     One loss per pair, in nats; the same when the two responses change places.

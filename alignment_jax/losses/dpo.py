@@ -1,4 +1,4 @@
-"""Direct preference optimisation."""
+"""Direct preference optimization."""
 
 import jax
 from jaxtyping import Array, Float
@@ -33,7 +33,7 @@ def dpo_loss(
     policy_rejected: the other response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
     reference_rejected: the other response under the reference; held constant.
-    beta: strength of the KL regularisation, > 0, per nat.
+    beta: strength of the KL regularization, > 0, per nat.
     label_smoothing: e, the probability of a wrong label, in [0, 0.5).
 
   Returns:

@@ -1,4 +1,4 @@
-"""Direct reward optimisation from single scored responses: DRO-V and DRO-P."""
+"""Direct reward optimization from single scored responses: DRO-V and DRO-P."""
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ def dro_policy_loss(
     reference_logprobs: the same under the reference; held constant.
     rewards: reward of the response.
     values: V(prompt), in units of reward; held constant.
-    tau: strength of the KL regularisation, > 0, reward per nat.
+    tau: strength of the KL regularization, > 0, reward per nat.
 
   Returns:
     One loss per response, >= 0.
@@ -67,7 +67,7 @@ def dro_value_loss(
 
       (r - V - tau rho)^2 / 2,   rho = log policy - log reference
 
-  The minimiser is V(prompt) = E[r - tau rho] over the data; at the common
+  The minimizer is V(prompt) = E[r - tau rho] over the data; at the common
   optimum with the policy it is tau log E_reference[exp(r / tau)].
 
   Args:
@@ -76,7 +76,7 @@ def dro_value_loss(
     reference_logprobs: the same under the reference; held constant.
     rewards: reward of the response; held constant.
     values: V(prompt), in units of reward.
-    tau: strength of the KL regularisation, > 0, reward per nat.
+    tau: strength of the KL regularization, > 0, reward per nat.
 
   Returns:
     One loss per response, >= 0.
@@ -122,7 +122,7 @@ def dro_batch_variance_loss(
       tokens.
     reference_logprobs: the same under the reference; held constant.
     rewards: reward of the response; held constant.
-    tau: strength of the KL regularisation, > 0, reward per nat.
+    tau: strength of the KL regularization, > 0, reward per nat.
 
   Returns:
     One loss per response, >= 0; 0 for a batch of one.

@@ -28,7 +28,7 @@ def elastic_reset(
       every `period` steps, not at 0:  params <- average, then
                                        average <- initial
 
-  The order matters. The state of the optimiser is not touched.
+  The order matters. The state of the optimizer is not touched.
 
   Args:
     params: tree of arrays, after the update.

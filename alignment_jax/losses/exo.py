@@ -1,4 +1,4 @@
-"""Efficient exact optimisation: the reverse KL to the preference."""
+"""Efficient exact optimization: the reverse KL to the preference."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def exo_loss(
 
       q log(q / (1 - e)) + (1 - q) log((1 - q) / e)
 
-  DPO minimises the other KL. The minimum is 0, at q = 1 - e.
+  DPO minimizes the other KL. The minimum is 0, at q = 1 - e.
 
   Args:
     policy_chosen: log-probability of the preferred response, in nats, summed
@@ -30,7 +30,7 @@ def exo_loss(
     policy_rejected: the other response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
     reference_rejected: the other response under the reference; held constant.
-    beta: strength of the KL regularisation, > 0, per nat.
+    beta: strength of the KL regularization, > 0, per nat.
     label_smoothing: e, in (0, 0.5); at 0 the loss would be infinite.
 
   Returns:

@@ -68,7 +68,7 @@ def f_dpo_loss(
 
       -log sigmoid(beta f'(u_chosen) - beta f'(u_rejected))
 
-  Its optimum maximises reward minus beta times the f-divergence to the
+  Its optimum maximizes reward minus beta times the f-divergence to the
   reference. `reverse_kl_score` gives `dpo_loss`. Ratios below exp(-60) count as
   that, so that the loss stays finite; their gradient is then 0.
 
@@ -78,7 +78,7 @@ def f_dpo_loss(
     policy_rejected: the other response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
     reference_rejected: the other response under the reference; held constant.
-    beta: strength of the regularisation, > 0.
+    beta: strength of the regularization, > 0.
     score: f' as a function of policy's and reference's log-probabilities, such
       as `forward_kl_score` or
       `functools.partial(alpha_divergence_score, alpha=0.5)`.

@@ -1,4 +1,4 @@
-"""Group-relative policy optimisation, and the ways to add up its tokens."""
+"""Group-relative policy optimization, and the ways to add up its tokens."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def grpo_advantages(
   Shao et al., 2024 (arXiv:2402.03300), section 4.1.2:
   (R - mean) / (std + epsilon), with the unbiased deviation, as in TRL. Liu et
   al., 2025 (arXiv:2503.20783), Dr. GRPO, leaves the division out
-  (`scale="none"`): it favours prompts whose rewards hardly differ.
+  (`scale="none"`): it favors prompts whose rewards hardly differ.
 
   Args:
     rewards: of K >= 2 responses to each prompt; held constant.
@@ -42,11 +42,11 @@ def grpo_advantages(
     raise errors.unknown("scale", scale, SCALES)
   guards.groups(rewards=rewards)
   rewards = jax.lax.stop_gradient(rewards)
-  centred = rewards - jnp.mean(rewards, axis=-1, keepdims=True)
+  centered = rewards - jnp.mean(rewards, axis=-1, keepdims=True)
   if scale == "none":
-    return centred
+    return centered
   deviation = jnp.std(rewards, axis=-1, keepdims=True, ddof=1)
-  return centred / (deviation + epsilon)
+  return centered / (deviation + epsilon)
 
 
 def grpo_loss(

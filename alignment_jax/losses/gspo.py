@@ -1,4 +1,4 @@
-"""Group sequence policy optimisation."""
+"""Group sequence policy optimization."""
 
 import jax
 from jaxtyping import Array, Float

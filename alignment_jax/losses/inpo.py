@@ -1,4 +1,4 @@
-"""Iterative Nash policy optimisation."""
+"""Iterative Nash policy optimization."""
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ def inpo_loss(
       pi_{t+1} ~ exp(P(y beats pi_t) / eta) reference^(tau / eta)
                  pi_t^(1 - tau / eta)
 
-  whose fixed point is the Nash policy of the game regularised by tau. With
+  whose fixed point is the Nash policy of the game regularized by tau. With
   tau = eta the previous policy drops out, and this is `ipo_loss`.
 
   Args:
@@ -44,7 +44,7 @@ def inpo_loss(
       before; held constant.
     previous_rejected: the other one under it; held constant.
     eta: inverse step size, >= tau.
-    tau: strength of the KL regularisation of the game, > 0.
+    tau: strength of the KL regularization of the game, > 0.
 
   Returns:
     One loss per pair, >= 0, in squared nats.

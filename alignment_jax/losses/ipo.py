@@ -1,4 +1,4 @@
-"""Identity preference optimisation."""
+"""Identity preference optimization."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -20,7 +20,7 @@ def ipo_loss(
   log-ratio to the reference of the chosen response minus that of the rejected
   one. The minimum is finite even when one response always wins, so the policy
   stays near the reference; where P(chosen wins) is p, it is at
-  h = (2 p - 1) / (2 tau). Over all pairs of a behaviour distribution mu the
+  h = (2 p - 1) / (2 tau). Over all pairs of a behavior distribution mu the
   optimum is reference * exp(P(response beats mu) / tau).
 
   The formula is for log-probabilities summed over tokens, as in Azar et al.
@@ -33,7 +33,7 @@ def ipo_loss(
     policy_rejected: the other response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
     reference_rejected: the other response under the reference; held constant.
-    tau: strength of the KL regularisation, > 0. Some libraries call it `beta`.
+    tau: strength of the KL regularization, > 0. Some libraries call it `beta`.
 
   Returns:
     One loss per pair, >= 0, in squared nats.

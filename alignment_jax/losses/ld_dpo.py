@@ -1,4 +1,4 @@
-"""Length-desensitised scores for DPO."""
+"""Length-desensitized scores for DPO."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int

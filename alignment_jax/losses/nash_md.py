@@ -1,4 +1,4 @@
-"""Nash-MD: the policy gradient of a regularised preference game."""
+"""Nash-MD: the policy gradient of a regularized preference game."""
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ def nash_md_pg_loss(
       summed over its tokens.
     reference_logprobs: the same under the reference; held constant.
     preferences: P(the response beats the opponent's); held constant.
-    tau: strength of the KL regularisation, > 0, per nat.
+    tau: strength of the KL regularization, > 0, per nat.
 
   Returns:
     One loss per response. Its value means nothing by itself.
@@ -70,7 +70,7 @@ def nash_md_pg_one_token_loss(
     policy_logprobs: log-probability of each token, in nats; 0 where padded.
     reference_logprobs: the same under the reference; held constant.
     preferences: P(the response beats the opponent's); held constant.
-    tau: strength of the KL regularisation, > 0, per nat.
+    tau: strength of the KL regularization, > 0, per nat.
 
   Returns:
     One loss per token, to be summed over the response.

@@ -31,7 +31,7 @@ def nca_loss(
     policy_rejected: the other response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
     reference_rejected: the other response under the reference; held constant.
-    beta: strength of the KL regularisation, > 0, per nat.
+    beta: strength of the KL regularization, > 0, per nat.
 
   Returns:
     One loss per pair, in nats; 2 log 2 where the policy is the reference.

@@ -24,7 +24,7 @@ def online_ipo_loss(
       P (h - 1 / (2 tau))^2 + (1 - P) (h + 1 / (2 tau))^2
 
   With both responses drawn from the policy (and the draw held constant) the
-  expected gradient is 4 / tau times that of self-play in the regularised game,
+  expected gradient is 4 / tau times that of self-play in the regularized game,
   so the fixed point is its Nash policy. With both drawn from the geometric
   mixture policy^(1 - beta) reference^beta the same loss is called IPO-MD.
 
@@ -35,7 +35,7 @@ def online_ipo_loss(
     reference_first: the first response under the reference; held constant.
     reference_second: the second one under the reference; held constant.
     preferences: P(the first response beats the second); held constant.
-    tau: strength of the KL regularisation, > 0.
+    tau: strength of the KL regularization, > 0.
 
   Returns:
     One loss per pair, >= 0, in squared nats; the same when the two responses

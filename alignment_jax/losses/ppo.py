@@ -1,4 +1,4 @@
-"""Proximal policy optimisation: policy and value losses."""
+"""Proximal policy optimization: policy and value losses."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ def ppo_policy_loss(
 ) -> Float[Array, "*batch"]:
   """-min(r A, clip(r, 1 - c, 1 + c) A), r the probability ratio of a token.
 
-  Schulman et al., 2017 (arXiv:1707.06347), eq. 7, to be minimised.
+  Schulman et al., 2017 (arXiv:1707.06347), eq. 7, to be minimized.
 
   Args:
     policy_logprobs: log-probability of each sampled token, in nats.

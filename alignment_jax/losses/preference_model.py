@@ -15,7 +15,7 @@ def preference_model_loss(
 
       -p log sigmoid(logit) - (1 - p) log sigmoid(-logit)
 
-  The logit may depend on both responses together, so cycles can be learnt.
+  The logit may depend on both responses together, so cycles can be learned.
 
   Args:
     logits: the model's log-odds that the first response wins.

@@ -47,7 +47,7 @@ def psipo_loss(
   Azar et al., 2023 (arXiv:2310.12036, v2), the objective of eq. 6 in the
   sampled form of section 5 for a Psi of this kind: Psi(p) + Psi(1 - p) is the
   same for every p, as for the identity and the logit. Over all pairs of a
-  behaviour distribution mu the optimum is
+  behavior distribution mu the optimum is
 
       reference * exp(E_{y' ~ mu}[Psi(P(y beats y'))] / tau)
 
@@ -64,7 +64,7 @@ def psipo_loss(
       label; held constant.
     psi: Psi, as a function on arrays, such as `identity`, `logit`, or
       `functools.partial(clipped_logit, limit=3.0)`.
-    tau: strength of the KL regularisation, > 0.
+    tau: strength of the KL regularization, > 0.
 
   Returns:
     One loss per pair, >= 0, in squared nats.
@@ -110,7 +110,7 @@ def psipo_regression_loss(
     reference_rejected: the other response under the reference; held constant.
     chosen_scores: g of the first response; held constant.
     rejected_scores: g of the second; held constant.
-    tau: strength of the KL regularisation, > 0.
+    tau: strength of the KL regularization, > 0.
 
   Returns:
     One loss per pair, >= 0, in squared nats; the same when the two responses

@@ -60,8 +60,8 @@ def rcfd_composite_reward(
     rewards=rewards, demonstration_rewards=demonstration_rewards
   )
   calibrated = -jnp.square(rewards - demonstration_rewards)
-  centred = calibrated - jnp.mean(calibrated, axis=0, keepdims=True)
-  variance = jnp.mean(jnp.square(centred), axis=0, keepdims=True)
+  centered = calibrated - jnp.mean(calibrated, axis=0, keepdims=True)
+  variance = jnp.mean(jnp.square(centered), axis=0, keepdims=True)
   return jnp.sum(
-    jax.nn.sigmoid(centred * jax.lax.rsqrt(variance + epsilon)), axis=-1
+    jax.nn.sigmoid(centered * jax.lax.rsqrt(variance + epsilon)), axis=-1
   )

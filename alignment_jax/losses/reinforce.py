@@ -12,7 +12,7 @@ def reinforce_loss(
   """-advantage * log-probability, whose gradient is minus the policy gradient.
 
   Williams, 1992. With advantages R - beta * log-ratio - baseline and responses
-  sampled from the policy, the expected gradient is that of the regularised
+  sampled from the policy, the expected gradient is that of the regularized
   reward; differentiating the log-ratio as well would add nothing.
 
   Args:

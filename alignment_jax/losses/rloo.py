@@ -17,7 +17,7 @@ def rloo_advantages(
 
   Args:
     rewards: of K >= 2 responses to each prompt, with beta times the log-ratio
-      to the reference taken off where the KL is regularised; held constant.
+      to the reference taken off where the KL is regularized; held constant.
 
   Returns:
     Advantages that sum to 0 over K.

@@ -32,7 +32,7 @@ def robust_dpo_loss(
     policy_rejected: the other response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
     reference_rejected: the other response under the reference; held constant.
-    beta: strength of the KL regularisation, > 0, per nat.
+    beta: strength of the KL regularization, > 0, per nat.
     label_smoothing: e, the share of flipped labels, in [0, 0.5).
 
   Returns:

@@ -1,4 +1,4 @@
-"""Simple preference optimisation: no reference, mean log-probabilities."""
+"""Simple preference optimization: no reference, mean log-probabilities."""
 
 import jax
 from jaxtyping import Array, Float

@@ -69,7 +69,7 @@ def hinge_loss(
     policy_rejected: the other response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
     reference_rejected: the other response under the reference; held constant.
-    beta: strength of the KL regularisation, > 0, per nat.
+    beta: strength of the KL regularization, > 0, per nat.
 
   Returns:
     One loss per pair, >= 0; 1 where the policy is the reference.

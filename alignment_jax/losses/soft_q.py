@@ -54,7 +54,7 @@ def soft_q_loss(
   """Likelihood of demonstrations, and small rewards along them.
 
   Wulfmeier et al., 2024 (arXiv:2409.01369), eq. 14, which is IQ-Learn with
-  the chi-square regulariser on expert states, lam = 1 / (4 alpha):
+  the chi-square regularizer on expert states, lam = 1 / (4 alpha):
 
       lam (Q_t - gamma V_{t+1})^2 - (Q_t - V_t)
 

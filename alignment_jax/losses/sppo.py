@@ -1,4 +1,4 @@
-"""Self-play preference optimisation."""
+"""Self-play preference optimization."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def sppo_loss(
 
   with rho the log-ratio to the policy of the iteration before, which takes the
   place of the reference. The minimum approximates one multiplicative-weights
-  step, pi_{t+1} ~ pi_t exp(eta P(y beats pi_t)), by taking the normaliser as
+  step, pi_{t+1} ~ pi_t exp(eta P(y beats pi_t)), by taking the normalizer as
   exp(eta / 2). TRL's `sppo_hard` puts 1 and 0 for the two probabilities, and
   the official code halves the sum.
 
@@ -38,7 +38,7 @@ def sppo_loss(
     reference_rejected: the other response under the reference; held constant.
     chosen_preferences: P(chosen response beats the last policy); held constant.
     rejected_preferences: the same of the rejected one; held constant.
-    eta: step size, > 0, in nats; 1 / beta of the regularised objective.
+    eta: step size, > 0, in nats; 1 / beta of the regularized objective.
 
   Returns:
     One loss per pair, >= 0, in squared nats.

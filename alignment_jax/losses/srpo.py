@@ -1,4 +1,4 @@
-"""Self-improving robust preference optimisation."""
+"""Self-improving robust preference optimization."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -52,7 +52,7 @@ def srpo_loss(
     reference_chosen_given_chosen: see above.
     reference_rejected_given_rejected: see above.
     reference_rejected_given_chosen: see above.
-    beta: strength of the KL regularisation, > 0, per nat.
+    beta: strength of the KL regularization, > 0, per nat.
     alpha: weight of the reviser, in [0, 1].
 
   Returns:

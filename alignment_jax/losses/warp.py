@@ -47,7 +47,7 @@ def weight_average(
 def slerp_merge(
   initial: Any, trees: Sequence[Any], *, epsilon: float = 1e-6
 ) -> Any:
-  """Spherical interpolation of what each model learnt, layer by layer.
+  """Spherical interpolation of what each model learned, layer by layer.
 
   Rame et al., 2024 (arXiv:2406.16768), WARP: with task vectors
   d = params - initial and W the angle between two of them,

@@ -1,4 +1,4 @@
-"""Exploratory preference optimisation."""
+"""Exploratory preference optimization."""
 
 import jax
 from jaxtyping import Array, Float
@@ -23,7 +23,7 @@ def xpo_loss(
       -log sigmoid(beta h) + alpha log policy(y_ref)
 
   Each pair holds one response of the policy and one of the reference, y_ref.
-  Lowering the likelihood of y_ref is the optimism that explores.
+  Lowering the likelihood of y_ref is the optimizm that explores.
 
   Args:
     policy_chosen: log-probability of the preferred response, in nats, summed
@@ -33,8 +33,8 @@ def xpo_loss(
     reference_rejected: the other response under the reference; held constant.
     policy_reference_sample: log-probability, under the policy, of the one of
       the two that the reference sampled.
-    beta: strength of the KL regularisation, > 0, per nat.
-    alpha: strength of the optimism, >= 0; 0 gives `dpo_loss`.
+    beta: strength of the KL regularization, > 0, per nat.
+    alpha: strength of the optimizm, >= 0; 0 gives `dpo_loss`.
 
   Returns:
     One loss per pair, in nats.

@@ -34,9 +34,9 @@ from alignment_jax.tabular.bandits import kl as kl
 from alignment_jax.tabular.bandits import policy_gradient as policy_gradient
 from alignment_jax.tabular.bandits import psipo_optimum as psipo_optimum
 from alignment_jax.tabular.bandits import (
-  regularised_objective as regularised_objective,
+  regularized_objective as regularized_objective,
 )
-from alignment_jax.tabular.bandits import regularised_value as regularised_value
+from alignment_jax.tabular.bandits import regularized_value as regularized_value
 from alignment_jax.tabular.bandits import tilted as tilted
 from alignment_jax.tabular.bond import best_of_n as best_of_n
 from alignment_jax.tabular.bond import bond_rewards as bond_rewards
@@ -51,7 +51,9 @@ from alignment_jax.tabular.contextual import (
 )
 from alignment_jax.tabular.contextual import gold_win_rate as gold_win_rate
 from alignment_jax.tabular.contextual import reference_kl as reference_kl
-from alignment_jax.tabular.contextual import sample_answers as sample_answers
+from alignment_jax.tabular.contextual import (
+  sample_responses as sample_responses,
+)
 from alignment_jax.tabular.games import advantages as advantages
 from alignment_jax.tabular.games import best_response as best_response
 from alignment_jax.tabular.games import cyclic_game as cyclic_game
@@ -62,16 +64,16 @@ from alignment_jax.tabular.games import elo_example as elo_example
 from alignment_jax.tabular.games import exploitability as exploitability
 from alignment_jax.tabular.games import random_game as random_game
 from alignment_jax.tabular.games import (
-  regularised_best_response as regularised_best_response,
+  regularized_best_response as regularized_best_response,
 )
 from alignment_jax.tabular.games import (
-  regularised_duality_gap as regularised_duality_gap,
+  regularized_duality_gap as regularized_duality_gap,
 )
 from alignment_jax.tabular.games import (
-  regularised_exploitability as regularised_exploitability,
+  regularized_exploitability as regularized_exploitability,
 )
 from alignment_jax.tabular.games import (
-  regularised_preference as regularised_preference,
+  regularized_preference as regularized_preference,
 )
 from alignment_jax.tabular.games import three_raters as three_raters
 from alignment_jax.tabular.games import tied_policies as tied_policies
@@ -93,7 +95,7 @@ from alignment_jax.tabular.nash import (
 )
 from alignment_jax.tabular.nash import mirror_prox_step as mirror_prox_step
 from alignment_jax.tabular.nash import nash_md_step as nash_md_step
-from alignment_jax.tabular.nash import regularised_nash as regularised_nash
+from alignment_jax.tabular.nash import regularized_nash as regularized_nash
 from alignment_jax.tabular.nash import solve_inpo as solve_inpo
 from alignment_jax.tabular.nash import (
   solve_mirror_descent as solve_mirror_descent,

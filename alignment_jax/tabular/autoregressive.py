@@ -176,12 +176,12 @@ def sequence_objective(
     logits: of the policy.
     reference_logits: of the reference.
     rewards: one per sequence.
-    tau: strength of the regularisation, > 0, reward per nat.
+    tau: strength of the regularization, > 0, reward per nat.
 
   Raises:
     ValueError: shapes do not fit or tau <= 0.
   """
-  return bandits.regularised_objective(
+  return bandits.regularized_objective(
     sequence_logprobs(tree, logits),
     sequence_logprobs(tree, reference_logits),
     rewards,
@@ -224,7 +224,7 @@ def sequence_optimum(
     tree: the sequences.
     reference_logits: of the reference, finite.
     rewards: one per sequence.
-    tau: strength of the regularisation, > 0, reward per nat.
+    tau: strength of the regularization, > 0, reward per nat.
 
   Returns:
     Log-probabilities of the next token after each prefix.
@@ -265,7 +265,7 @@ def soft_values(
 ) -> Float[Array, "*batch S"]:
   """V(prefix) = tau log E_ref[exp(r / tau) | prefix], in units of reward.
 
-  The regularised value of going on optimally. V at prefix 0 is the maximum of
+  The regularized value of going on optimally. V at prefix 0 is the maximum of
   `sequence_objective`, and tau log(pi* / ref)(token | prefix) is the value
   after the token minus the value before it (the reward, after the last).
   Arguments and errors are those of `sequence_optimum`.

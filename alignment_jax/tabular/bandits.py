@@ -49,7 +49,7 @@ def expected(
   return jnp.sum(jnp.exp(log_policy) * values, axis=-1)
 
 
-def regularised_objective(
+def regularized_objective(
   log_policy: Float[Array, "*batch A"],
   log_reference: Float[Array, "*batch A"],
   rewards: Float[Array, "*batch A"],
@@ -64,7 +64,7 @@ def regularised_objective(
     log_policy: log pi.
     log_reference: log ref.
     rewards: r, one per action.
-    tau: strength of the regularisation, > 0, reward per nat.
+    tau: strength of the regularization, > 0, reward per nat.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
@@ -79,7 +79,7 @@ def tilted(
   *,
   tau: Scalar,
 ) -> Float[Array, "*batch A"]:
-  """The maximiser of E_pi r - tau KL(pi, ref): log of ref exp(r / tau) / Z.
+  """The maximizer of E_pi r - tau KL(pi, ref): log of ref exp(r / tau) / Z.
 
   Azar et al., 2023 (arXiv:2310.12036, v2), appendix A.1; Richemond et al.,
   2024 (arXiv:2405.19107, v1), eq. 2.
@@ -87,7 +87,7 @@ def tilted(
   Args:
     log_reference: log ref.
     rewards: r, one per action.
-    tau: strength of the regularisation, > 0, reward per nat.
+    tau: strength of the regularization, > 0, reward per nat.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
@@ -97,11 +97,11 @@ def tilted(
   )
   guards.positive(tau=tau)
   # Rewards only count up to a constant; a large one would eat the digits.
-  centred = rewards - jnp.max(rewards, axis=-1, keepdims=True)
-  return jax.nn.log_softmax(log_reference + centred / tau, axis=-1)
+  centered = rewards - jnp.max(rewards, axis=-1, keepdims=True)
+  return jax.nn.log_softmax(log_reference + centered / tau, axis=-1)
 
 
-def regularised_value(
+def regularized_value(
   log_reference: Float[Array, "*batch A"],
   rewards: Float[Array, "*batch A"],
   *,
@@ -147,15 +147,15 @@ def policy_gradient(
   )
   guards.positive(tau=tau)
   log_policy = jax.nn.log_softmax(logits, axis=-1)
-  regularised = rewards - tau * (log_policy - log_reference)
-  baseline = expected(log_policy, regularised)[..., None]
-  return jnp.exp(log_policy) * (regularised - baseline)
+  regularized = rewards - tau * (log_policy - log_reference)
+  baseline = expected(log_policy, regularized)[..., None]
+  return jnp.exp(log_policy) * (regularized - baseline)
 
 
 def psipo_optimum(
   log_reference: Float[Array, "*batch A"],
   preferences: Float[Array, "*batch A A"],
-  log_behaviour: Float[Array, "*batch A"],
+  log_behavior: Float[Array, "*batch A"],
   *,
   psi: Psi,
   tau: Scalar,
@@ -168,9 +168,9 @@ def psipo_optimum(
   Args:
     log_reference: log ref.
     preferences: P[i, j] = probability that i is preferred to j.
-    log_behaviour: log mu, where the other response comes from.
+    log_behavior: log mu, where the other response comes from.
     psi: a non-decreasing function, applied to all numbers of P at once.
-    tau: strength of the regularisation, > 0.
+    tau: strength of the regularization, > 0.
 
   Returns:
     The log-probabilities of the optimum.
@@ -178,11 +178,11 @@ def psipo_optimum(
   Raises:
     ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is none.
   """
-  preferences, log_reference, log_behaviour = checks.game(
-    preferences, log_reference=log_reference, log_behaviour=log_behaviour
+  preferences, log_reference, log_behavior = checks.game(
+    preferences, log_reference=log_reference, log_behavior=log_behavior
   )
   scores = jnp.sum(
-    jnp.exp(log_behaviour)[..., None, :] * psi(preferences), axis=-1
+    jnp.exp(log_behavior)[..., None, :] * psi(preferences), axis=-1
   )
   return tilted(log_reference, scores, tau=tau)
 
@@ -197,13 +197,13 @@ def bradley_terry(
 
 def bradley_terry_fit(
   preferences: Float[Array, "*batch A A"],
-  log_behaviour: Float[Array, "*batch A"],
+  log_behavior: Float[Array, "*batch A"],
   *,
   steps: int = 40,
 ) -> Float[Array, "*batch A"]:
   """Rewards of maximum likelihood under a Bradley-Terry model, mean zero.
 
-  Maximises sum_ij mu_i mu_j P[i, j] log sigmoid(r_i - r_j) by Newton's method;
+  Maximizes sum_ij mu_i mu_j P[i, j] log sigmoid(r_i - r_j) by Newton's method;
   each step takes the best of eight lengths. The preferences need not be
   Bradley-Terry.
 
@@ -213,7 +213,7 @@ def bradley_terry_fit(
 
   Args:
     preferences: P[i, j] = probability that i is preferred to j.
-    log_behaviour: log mu; each pair counts mu_i mu_j, all mu > 0.
+    log_behavior: log mu; each pair counts mu_i mu_j, all mu > 0.
     steps: Newton steps; 40 are many.
 
   Returns:
@@ -222,11 +222,11 @@ def bradley_terry_fit(
   Raises:
     ValueError: shapes or dtypes differ, or `preferences` is none.
   """
-  preferences, log_behaviour = checks.game(
-    preferences, log_behaviour=log_behaviour
+  preferences, log_behavior = checks.game(
+    preferences, log_behavior=log_behavior
   )
   checks.at_least(1, steps=steps)
-  weights = jnp.exp(log_behaviour[..., :, None] + log_behaviour[..., None, :])
+  weights = jnp.exp(log_behavior[..., :, None] + log_behavior[..., None, :])
   own = jnp.broadcast_to(jnp.eye(weights.shape[-1], dtype=bool), weights.shape)
   lengths = jnp.asarray(0.5 ** np.arange(8), weights.dtype)
 
@@ -253,14 +253,14 @@ def bradley_terry_fit(
     chosen = jnp.take_along_axis(tried, best[None, ..., None], axis=0)[0]
     return chosen - jnp.mean(chosen, axis=-1, keepdims=True)
 
-  start = jnp.zeros_like(log_behaviour)
+  start = jnp.zeros_like(log_behavior)
   return jax.lax.fori_loop(0, steps, newton, start)
 
 
 def dpo_optimum(
   log_reference: Float[Array, "*batch A"],
   preferences: Float[Array, "*batch A A"],
-  log_behaviour: Float[Array, "*batch A"],
+  log_behavior: Float[Array, "*batch A"],
   *,
   tau: Scalar,
   steps: int = 40,
@@ -274,7 +274,7 @@ def dpo_optimum(
   Returns:
     The log-probabilities of the optimum.
   """
-  rewards = bradley_terry_fit(preferences, log_behaviour, steps=steps)
+  rewards = bradley_terry_fit(preferences, log_behavior, steps=steps)
   return tilted(log_reference, rewards, tau=tau)
 
 

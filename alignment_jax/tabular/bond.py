@@ -43,10 +43,10 @@ def bond_rewards(
   *,
   n: int,
 ) -> Float[Array, "*batch A"]:
-  """The reward whose regularised optimum, at tau = 1 / (n - 1), is best-of-n.
+  """The reward whose regularized optimum, at tau = 1 / (n - 1), is best-of-n.
 
   Sessa et al., 2024: log p_le + log(sum_i (p_lt / p_le)^(i-1)) / (n - 1),
-  in nats. Its normaliser is 1: tau log E_ref exp(r / tau) = 0.
+  in nats. Its normalizer is 1: tau log E_ref exp(r / tau) = 0.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or n < 2.

@@ -15,7 +15,7 @@ from alignment_jax.tabular import bandits, checks
 
 
 class ContextualBandit(NamedTuple):
-  """X prompts with Y answers each; a pytree, so worlds can be stacked.
+  """X prompts with Y responses each; a pytree, so worlds can be stacked.
 
   Attributes:
     features: [*batch, X, Y, D], shared by reward and policy.
@@ -34,7 +34,7 @@ def contextual_bandit(
   key: Array,
   *,
   prompts: int = 64,
-  answers: int = 64,
+  responses: int = 64,
   width: int = 32,
   gold_noise: float = 0.3,
   proxy_shift: float = 0.7,
@@ -49,7 +49,7 @@ def contextual_bandit(
   Args:
     key: consumed.
     prompts: X, at least 1.
-    answers: Y, at least 1.
+    responses: Y, at least 1.
     width: D, at least 1.
     gold_noise: part of the gold reward that no feature explains.
     proxy_shift: error of the proxy that features explain, and training finds.
@@ -58,9 +58,9 @@ def contextual_bandit(
   Raises:
     ValueError: a size below 1.
   """
-  checks.at_least(1, prompts=prompts, answers=answers, width=width)
+  checks.at_least(1, prompts=prompts, responses=responses, width=width)
   keys = jax.random.split(key, 6)
-  shape = (prompts, answers)
+  shape = (prompts, responses)
   features = jax.random.normal(keys[0], (*shape, width)) / width**0.5
   gold_weights = 1.5 * jax.random.normal(keys[1], (width,))
   wrong_weights = 1.5 * jax.random.normal(keys[2], (width,))
@@ -94,9 +94,9 @@ def contextual_log_policy(
 def gold_win_rate(
   bandit: ContextualBandit, log_policy: Float[Array, "*batch X Y"]
 ) -> Float[Array, "*batch"]:
-  """Probability that the policy's answer has the higher gold reward.
+  """Probability that the policy's response has the higher gold reward.
 
-  The opponent's answer is an independent draw from the reference; equal
+  The opponent's response is an independent draw from the reference; equal
   rewards count half. Exact, averaged over prompts.
 
   Raises:
@@ -122,10 +122,10 @@ def reference_kl(
   return jnp.mean(bandits.kl(log_policy, bandit.log_reference), axis=-1)
 
 
-def sample_answers(
+def sample_responses(
   key: Array, log_policy: Float[Array, "*batch X Y"], *, samples: int
 ) -> Int[Array, "*batch X K"]:
-  """K independent answers to each prompt.
+  """K independent responses to each prompt.
 
   Args:
     key: consumed.

@@ -158,7 +158,7 @@ def advantages(
 ) -> Float[Array, "*batch A"]:
   """P(y > opponent) - 1/2 of each action y.
 
-  Centred so that small differences between good actions keep their digits.
+  Centered so that small differences between good actions keep their digits.
 
   Raises:
     ValueError: shapes or dtypes differ, or `preferences` is none.
@@ -192,7 +192,7 @@ def win_rate(
   )
 
 
-def regularised_preference(
+def regularized_preference(
   log_policy: Float[Array, "*batch A"],
   log_opponent: Float[Array, "*batch A"],
   log_reference: Float[Array, "*batch A"],
@@ -229,7 +229,7 @@ def best_response(
   return jnp.log(jax.nn.one_hot(best, gains.shape[-1], dtype=gains.dtype))
 
 
-def regularised_best_response(
+def regularized_best_response(
   log_opponent: Float[Array, "*batch A"],
   log_reference: Float[Array, "*batch A"],
   preferences: Float[Array, "*batch A A"],
@@ -258,7 +258,7 @@ def exploitability(
   return jnp.max(advantages(log_policy, preferences), axis=-1)
 
 
-def regularised_exploitability(
+def regularized_exploitability(
   log_policy: Float[Array, "*batch A"],
   log_reference: Float[Array, "*batch A"],
   preferences: Float[Array, "*batch A A"],
@@ -274,7 +274,7 @@ def regularised_exploitability(
   Raises:
     ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is none.
   """
-  response = regularised_best_response(
+  response = regularized_best_response(
     log_policy, log_reference, preferences, tau=tau
   )
   return tau * bandits.kl(log_policy, response)
@@ -297,7 +297,7 @@ def duality_gap(
   )
 
 
-def regularised_duality_gap(
+def regularized_duality_gap(
   log_policy: Float[Array, "*batch A"],
   log_opponent: Float[Array, "*batch A"],
   log_reference: Float[Array, "*batch A"],
@@ -310,8 +310,8 @@ def regularised_duality_gap(
   Raises:
     ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is none.
   """
-  return regularised_exploitability(
+  return regularized_exploitability(
     log_policy, log_reference, preferences, tau=tau
-  ) + regularised_exploitability(
+  ) + regularized_exploitability(
     log_opponent, log_reference, preferences, tau=tau
   )

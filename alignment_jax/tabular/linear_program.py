@@ -27,9 +27,9 @@ class LinearProgramNash(NamedTuple):
 def linear_program_nash(
   preferences: Float[np.ndarray, "*batch A A"],
 ) -> LinearProgramNash:
-  """argmax over pi of min over y of P(pi > y), without regularisation.
+  """argmax over pi of min over y of P(pi > y), without regularization.
 
-  Maximises v under sum_i pi_i P[i, j] >= v for all j, pi >= 0 and
+  Maximizes v under sum_i pi_i P[i, j] >= v for all j, pi >= 0 and
   sum pi = 1, with SciPy's HiGHS; one game after the other.
 
   Args:

@@ -1,18 +1,18 @@
-"""Solvers of the regularised preference game by proximal steps.
+"""Solvers of the regularized preference game by proximal steps.
 
 The target is pi*_tau, the Nash equilibrium of P(pi > pi') - tau KL(pi, mu) +
 tau KL(pi', mu): the fixed point pi = mu exp(P(. > pi) / tau) / Z. mu is the
 reference; its log-probabilities are finite. Each method is one `*_step` and
 one `solve_*` that repeats it. Where the last iterate goes:
 
-  regularised_nash, mirror prox  pi*_tau, linearly
+  regularized_nash, mirror prox  pi*_tau, linearly
   Nash-MD, eta = 2 / (tau (t+2)) pi*_tau, KL(pi*_tau, pi_T) <= 8/(tau^2 (T+1))
   Nash-MD, eta fixed             near pi*_tau, at a KL proportional to eta^2
   mirror descent, INPO           pi*_tau when eta is small for the game (INPO:
                                  large), else it may circle for ever
 
 `self_play` has the methods that follow a gradient, `no_regret` those that
-solve the game without regularisation, where only averages converge.
+solve the game without regularization, where only averages converge.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def geometric_mixture(
 ) -> Float[Array, "*batch A"]:
   """log of pi^(1 - weight) mu^weight / Z.
 
-  Munos et al., 2023 (arXiv:2312.00886, v4). Unnormalised logits
+  Munos et al., 2023 (arXiv:2312.00886, v4). Unnormalized logits
   give the same policy.
 
   Args:
@@ -76,16 +76,16 @@ def nash_md_step(
     log_reference: log mu, finite.
     preferences: P[i, j] = probability that i is preferred to j.
     eta: step size, 0 < eta <= 1 / tau, nats per win rate.
-    tau: strength of the regularisation, > 0.
+    tau: strength of the regularization, > 0.
 
   Raises:
     ValueError: shapes or dtypes differ, `preferences` is none, or eta or tau
       is out of range.
   """
   _check_step(eta, tau)
-  centre = geometric_mixture(log_policy, log_reference, weight=eta * tau)
-  gains = games.advantages(centre, preferences)
-  return jax.nn.log_softmax(centre + eta * gains, axis=-1)
+  center = geometric_mixture(log_policy, log_reference, weight=eta * tau)
+  gains = games.advantages(center, preferences)
+  return jax.nn.log_softmax(center + eta * gains, axis=-1)
 
 
 def mirror_descent_step(
@@ -102,9 +102,9 @@ def mirror_descent_step(
   the opponent pi_t. Arguments and errors are those of `nash_md_step`.
   """
   _check_step(eta, tau)
-  centre = geometric_mixture(log_policy, log_reference, weight=eta * tau)
+  center = geometric_mixture(log_policy, log_reference, weight=eta * tau)
   gains = games.advantages(log_policy, preferences)
-  return jax.nn.log_softmax(centre + eta * gains, axis=-1)
+  return jax.nn.log_softmax(center + eta * gains, axis=-1)
 
 
 def inpo_step(
@@ -115,7 +115,7 @@ def inpo_step(
   eta: Scalar,
   tau: Scalar,
 ) -> Float[Array, "*batch A"]:
-  """The exact minimiser of one INPO iteration.
+  """The exact minimizer of one INPO iteration.
 
   Zhang et al., 2024 (arXiv:2407.00617):
   exp(P(. > pi_t) / eta) ref^(tau / eta) pi_t^(1 - tau / eta) / Z. Here eta is
@@ -126,7 +126,7 @@ def inpo_step(
     log_reference: log ref, finite.
     preferences: P[i, j] = probability that i is preferred to j.
     eta: strength of the pull to both policies, >= tau.
-    tau: strength of the regularisation, > 0.
+    tau: strength of the regularization, > 0.
 
   Raises:
     ValueError: shapes or dtypes differ, `preferences` is none, or eta or tau
@@ -158,7 +158,7 @@ def mirror_prox_step(
     log_reference: log ref, finite.
     preferences: P[i, j] = probability that i is preferred to j.
     eta: step size without unit, > 0; larger trusts the old policy less.
-    tau: strength of the regularisation, > 0 (the paper's beta).
+    tau: strength of the regularization, > 0 (the paper's beta).
 
   Raises:
     ValueError: shapes or dtypes differ, `preferences` is none, or eta or tau
@@ -166,11 +166,11 @@ def mirror_prox_step(
   """
   guards.positive(eta=eta, tau=tau)
   share = eta / (1 + eta)
-  centre = geometric_mixture(log_policy, log_reference, weight=share)
+  center = geometric_mixture(log_policy, log_reference, weight=share)
 
   def respond(opponent):
     gains = games.advantages(opponent, preferences)
-    return bandits.tilted(centre, gains, tau=tau / share)
+    return bandits.tilted(center, gains, tau=tau / share)
 
   return respond(respond(log_policy))
 
@@ -194,7 +194,7 @@ def solve_nash_md(
   Args:
     log_reference: log mu, finite.
     preferences: P[i, j] = probability that i is preferred to j.
-    tau: strength of the regularisation, > 0.
+    tau: strength of the regularization, > 0.
     steps: T, at least 1.
     eta: a step size, a function from t to one, or None for the schedule.
     start: log pi_0, finite; the reference when None.
@@ -279,7 +279,7 @@ def solve_mirror_prox(
   return _solve(step, log_reference, preferences, start, steps, metric)
 
 
-def regularised_nash(
+def regularized_nash(
   log_reference: Float[Array, "*batch A"],
   preferences: Float[Array, "*batch A A"],
   *,
@@ -290,12 +290,12 @@ def regularised_nash(
 
   Mirror prox at eta = 2 tau. The KL falls by (1 + 2 tau) in each step: 1000
   are enough for tau >= 0.02, a smaller tau needs about 20 / tau. The remaining
-  error is reported by `games.regularised_exploitability`.
+  error is reported by `games.regularized_exploitability`.
 
   Args:
     log_reference: log mu, finite.
     preferences: P[i, j] = probability that i is preferred to j.
-    tau: strength of the regularisation, > 0.
+    tau: strength of the regularization, > 0.
     steps: at least 1.
 
   Returns:

@@ -1,4 +1,4 @@
-"""Solvers of the preference game without regularisation.
+"""Solvers of the preference game without regularization.
 
 In a cyclic game their last iterate circles or walks to the border; the average
 of the iterates goes to a Nash policy. When an action beats all others the last

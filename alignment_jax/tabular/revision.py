@@ -26,7 +26,7 @@ def srpo_reviser(
   Args:
     log_reviser_reference: log ref(y2 | y1), a policy in each row.
     preferences: P[i, j] = probability that i is preferred to j.
-    beta: strength of the regularisation, > 0, win rate per nat.
+    beta: strength of the regularization, > 0, win rate per nat.
 
   Raises:
     ValueError: shapes differ, beta <= 0, or `preferences` is none.
@@ -48,13 +48,13 @@ def srpo_generator(
   """The best writer against the best reviser: proportional to ref(y) / Z(y).
 
   Z(y) = E_{y2 ~ ref(. | y)} exp(P(y2 > y) / beta): answers that are easy to
-  improve lose mass. No behaviour policy appears.
+  improve lose mass. No behavior policy appears.
 
   Args:
     log_reference: log ref(y), without an answer shown.
     log_reviser_reference: log ref(y2 | y1), a policy in each row.
     preferences: P[i, j] = probability that i is preferred to j.
-    beta: strength of the regularisation, > 0, win rate per nat.
+    beta: strength of the regularization, > 0, win rate per nat.
 
   Raises:
     ValueError: shapes or dtypes differ, beta <= 0, or `preferences` is none.
@@ -66,7 +66,7 @@ def srpo_generator(
     preferences, log_reviser_reference, beta
   )
   gains = jnp.swapaxes(preferences, -1, -2)
-  value = bandits.regularised_value(log_reviser_reference, gains, tau=beta)
+  value = bandits.regularized_value(log_reviser_reference, gains, tau=beta)
   return jax.nn.log_softmax(log_reference - value / beta, axis=-1)
 
 

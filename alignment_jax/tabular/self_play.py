@@ -1,4 +1,4 @@
-"""Solvers of the regularised preference game that follow an exact gradient.
+"""Solvers of the regularized preference game that follow an exact gradient.
 
 Policies are softmax logits. In each step the opponent is held constant and
 the policy climbs P(pi > opponent) - tau KL(pi, mu). What the opponent is
@@ -53,7 +53,7 @@ def self_play_gradient(
     log_opponent: log-probabilities of the opponent.
     log_reference: log mu, finite.
     preferences: P[i, j] = probability that i is preferred to j.
-    tau: strength of the regularisation, > 0.
+    tau: strength of the regularization, > 0.
 
   Raises:
     ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is none.
@@ -81,7 +81,7 @@ def nash_md_pg_step(
     preferences: P[i, j] = probability that i is preferred to j.
     beta: weight of the reference in the opponent, in [0, 1]: 0 is self-play, 1
       the best response to the reference.
-    tau: strength of the regularisation, > 0.
+    tau: strength of the regularization, > 0.
     learning_rate: > 0.
 
   Returns:
@@ -118,7 +118,7 @@ def nash_ema_step(
     log_reference: log mu, finite.
     preferences: P[i, j] = probability that i is preferred to j.
     beta: memory of the opponent, in [0, 1]: 0 is self-play, 1 never moves.
-    tau: strength of the regularisation, > 0.
+    tau: strength of the regularization, > 0.
     learning_rate: > 0.
 
   Raises:

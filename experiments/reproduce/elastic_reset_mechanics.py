@@ -140,7 +140,7 @@ def sweep(key):
 
   def draw(key):
     return tabular.contextual_bandit(
-      key, prompts=PROMPTS, answers=ANSWERS, width=WIDTH
+      key, prompts=PROMPTS, responses=ANSWERS, width=WIDTH
     )
 
   worlds = jax.vmap(draw)(jax.random.split(world_key, SEEDS))
@@ -169,7 +169,7 @@ def run(world, key, coefficient, decay):
 
     def loss(weights):
       policy = tabular.contextual_log_policy(world, weights)[prompts]
-      answers = tabular.sample_answers(
+      answers = tabular.sample_responses(
         answer_key, jax.lax.stop_gradient(policy), samples=1
       )
 

@@ -135,7 +135,7 @@ class Lab:
     return np.stack(
       [
         np.asarray(
-          tabular.regularised_nash(jnp.asarray(row), game, tau=GAME_TAU)
+          tabular.regularized_nash(jnp.asarray(row), game, tau=GAME_TAU)
         )
         for row in self.reference
       ]

@@ -137,8 +137,8 @@ def on_games(key, size):
     other = jax.nn.log_softmax(jax.random.normal(start_key, shape))
 
     def one(tau):
-      nash = tabular.regularised_nash(reference, games, tau=tau)
-      doubt = tabular.regularised_exploitability(
+      nash = tabular.regularized_nash(reference, games, tau=tau)
+      doubt = tabular.regularized_exploitability(
         nash, reference, games, tau=tau
       )
       path = tabular.solve_nash_md(
@@ -170,7 +170,7 @@ def fixed_rates(key):
   reference = jnp.full(
     (BIAS_GAMES, BIAS_ACTIONS), -jnp.log(float(BIAS_ACTIONS))
   )
-  nash = tabular.regularised_nash(reference, games, tau=BIAS_TAU)
+  nash = tabular.regularized_nash(reference, games, tau=BIAS_TAU)
 
   def one(rate):
     last = tabular.solve_nash_md(

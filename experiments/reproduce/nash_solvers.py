@@ -121,7 +121,7 @@ def mirror_prox(key):
   games, reference = random_worlds(key)
 
   def one(beta):
-    nash = tabular.regularised_nash(reference, games, tau=beta)
+    nash = tabular.regularized_nash(reference, games, tau=beta)
 
     def metric(iterate):
       return tabular.kl(nash, iterate.policy)
@@ -206,7 +206,7 @@ def inpo_ends(key):
   """
 
   def last(reference, games):
-    nash = tabular.regularised_nash(reference, games, tau=TAU)
+    nash = tabular.regularized_nash(reference, games, tau=TAU)
 
     def one(eta):
       path = tabular.solve_inpo(
@@ -270,7 +270,7 @@ def on_the_circle():
   And how far one more step would move two of them, in nats.
   """
   game, reference = circle_world()
-  nash = tabular.regularised_nash(reference, game, tau=TAU)
+  nash = tabular.regularized_nash(reference, game, tau=TAU)
 
   def metric(iterate):
     return jnp.stack(

@@ -90,7 +90,9 @@ def reproduce() -> page.Reproduction:
 def _train(keys):
   def world(key):
     drawn, demonstration, key = jax.random.split(key, 3)
-    bandit = tabular.contextual_bandit(drawn, prompts=PROMPTS, answers=ANSWERS)
+    bandit = tabular.contextual_bandit(
+      drawn, prompts=PROMPTS, responses=ANSWERS
+    )
     shown = jax.random.categorical(
       demonstration, bandit.log_reference + DEMONSTRATION_TILT * bandit.gold
     )
@@ -116,7 +118,7 @@ def _train(keys):
 
     def step(carry, key):
       logits, state = carry
-      answers = tabular.sample_answers(
+      answers = tabular.sample_responses(
         key, jax.nn.log_softmax(logits), samples=SAMPLES
       )
       updates, state = optimizer.update(jax.grad(loss)(logits, answers), state)

@@ -156,7 +156,7 @@ def run(world, key, window, method):
     step, key = inputs
     snapshot = jnp.where(step % window == 0, weights, snapshot)
     sampler = tabular.contextual_log_policy(world, snapshot)
-    answers = tabular.sample_answers(key, sampler, samples=2)
+    answers = tabular.sample_responses(key, sampler, samples=2)
 
     def loss(weights):
       policy = tabular.contextual_log_policy(world, weights)

@@ -106,10 +106,10 @@ def test_its_fixed_point_answers_its_mixture(one_token_world, beta):
   last = jax.jit(lambda: jax.lax.fori_loop(0, 1000, descend, world.policy))()
   policy, reference = world.logprobs(last), world.logprobs(world.reference)
   mixture = tabular.geometric_mixture(policy, reference, weight=beta)
-  best = tabular.regularised_best_response(mixture, reference, game, tau=TAU)
+  best = tabular.regularized_best_response(mixture, reference, game, tau=TAU)
   np.testing.assert_allclose(jnp.exp(policy), jnp.exp(best), atol=1e-4)
   # The mixture is the Nash policy of a game that is regularised more.
-  nash = tabular.regularised_nash(reference, game, tau=TAU / (1 - beta))
+  nash = tabular.regularized_nash(reference, game, tau=TAU / (1 - beta))
   np.testing.assert_allclose(jnp.exp(mixture), jnp.exp(nash), atol=1e-4)
   assert jnp.max(jnp.abs(policy - reference)) > 0.1
 

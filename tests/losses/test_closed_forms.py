@@ -37,16 +37,16 @@ def _descend(objective, start):
     return run(start)
 
 
-def _normalised(weights):
+def _normalized(weights):
   return weights / weights.sum(axis=-1, keepdims=True)
 
 
 def _worlds(seed, worlds, actions):
-  """Reference, behaviour, and a number for each action, one row per world."""
+  """Reference, behavior, and a number for each action, one row per world."""
   random = np.random.default_rng(seed)
-  reference = _normalised(random.uniform(0.3, 1.0, (worlds, actions)))
-  behaviour = _normalised(random.uniform(0.3, 1.0, (worlds, actions)))
-  return reference, behaviour, random.normal(size=(worlds, actions))
+  reference = _normalized(random.uniform(0.3, 1.0, (worlds, actions)))
+  behavior = _normalized(random.uniform(0.3, 1.0, (worlds, actions)))
+  return reference, behavior, random.normal(size=(worlds, actions))
 
 
 def _preferences(seed, worlds, actions):
@@ -57,15 +57,15 @@ def _preferences(seed, worlds, actions):
   return upper + lower + np.eye(actions) / 2
 
 
-def _pair_objective(loss, reference, behaviour, preference):
-  """The expected loss over pairs of `behaviour`, labelled by `preference`.
+def _pair_objective(loss, reference, behavior, preference):
+  """The expected loss over pairs of `behavior`, labeled by `preference`.
 
   Worlds are independent: their losses are added.
   """
-  reference, behaviour, preference = (
-    jnp.asarray(x, jnp.float32) for x in (reference, behaviour, preference)
+  reference, behavior, preference = (
+    jnp.asarray(x, jnp.float32) for x in (reference, behavior, preference)
   )
-  weight = behaviour[:, :, None] * behaviour[:, None]
+  weight = behavior[:, :, None] * behavior[:, None]
 
   def sides(logprobs):
     both = jnp.broadcast_to(logprobs[:, :, None], weight.shape)
@@ -83,8 +83,8 @@ def _pair_objective(loss, reference, behaviour, preference):
   return objective
 
 
-def _fit_pairs(loss, reference, behaviour, preference):
-  objective = _pair_objective(loss, reference, behaviour, preference)
+def _fit_pairs(loss, reference, behavior, preference):
+  objective = _pair_objective(loss, reference, behavior, preference)
   logits = _descend(objective, jnp.log(jnp.asarray(reference, jnp.float32)))
   return np.asarray(jax.nn.softmax(logits))
 
@@ -92,16 +92,16 @@ def _fit_pairs(loss, reference, behaviour, preference):
 # A and B, B and C are ranked by chance and against the order A > C.
 THREE_ACTIONS = {
   "reference": np.array([[0.5, 0.3, 0.2]]),
-  "behaviour": np.array([[0.2, 0.5, 0.3]]),
+  "behavior": np.array([[0.2, 0.5, 0.3]]),
   "preference": np.array([[[0.5, 0.7, 0.4], [0.3, 0.5, 0.9], [0.6, 0.1, 0.5]]]),
 }
 
 
 def _five_actions():
-  reference, behaviour, _ = _worlds(1, 3, 5)
+  reference, behavior, _ = _worlds(1, 3, 5)
   return {
     "reference": reference,
-    "behaviour": behaviour,
+    "behavior": behavior,
     "preference": _preferences(2, 3, 5),
   }
 
@@ -112,8 +112,8 @@ def _five_actions():
 )
 def test_ipo_tilts_the_reference_by_the_win_rate_against_the_data(world, tau):
   # pi* = ref exp(p(y > mu) / tau) / Z, with p(y > mu) = sum_y' mu(y') P(y, y')
-  win_rate = np.einsum("wij,wj->wi", world["preference"], world["behaviour"])
-  expected = _normalised(world["reference"] * np.exp(win_rate / tau))
+  win_rate = np.einsum("wij,wj->wi", world["preference"], world["behavior"])
+  expected = _normalized(world["reference"] * np.exp(win_rate / tau))
   loss = functools.partial(losses.ipo_loss, tau=tau)
   np.testing.assert_allclose(_fit_pairs(loss, **world), expected, atol=1e-3)
 
@@ -163,21 +163,21 @@ def test_dpo_drops_a_response_that_never_wins_whatever_beta(beta):
 def test_dpo_tilts_the_reference_by_the_bradley_terry_reward(
   worlds, actions, beta
 ):
-  reference, behaviour, rewards = _worlds(3, worlds, actions)
+  reference, behavior, rewards = _worlds(3, worlds, actions)
   # P(i preferred to j) = sigmoid(r_i - r_j); pi* = ref exp(r / beta) / Z
   differences = rewards[:, :, None] - rewards[:, None]
   preference = 1 / (1 + np.exp(-differences))
-  expected = _normalised(reference * np.exp(rewards / beta))
+  expected = _normalized(reference * np.exp(rewards / beta))
   loss = functools.partial(losses.dpo_loss, beta=beta)
   np.testing.assert_allclose(
-    _fit_pairs(loss, reference, behaviour, preference), expected, atol=1e-3
+    _fit_pairs(loss, reference, behavior, preference), expected, atol=1e-3
   )
 
 
-def _fit_dro(reference, behaviour, rewards, tau, values=None):
+def _fit_dro(reference, behavior, rewards, tau, values=None):
   """Policy and values; the policy alone where `values` are given."""
   log_reference, weight, rewards = (
-    jnp.asarray(x, jnp.float32) for x in (np.log(reference), behaviour, rewards)
+    jnp.asarray(x, jnp.float32) for x in (np.log(reference), behavior, rewards)
   )
 
   def objective(params):
@@ -206,11 +206,11 @@ def _fit_dro(reference, behaviour, rewards, tau, values=None):
 def test_dro_finds_the_optimum_and_its_value_from_other_data(
   worlds, actions, tau
 ):
-  reference, behaviour, rewards = _worlds(4, worlds, actions)
+  reference, behavior, rewards = _worlds(4, worlds, actions)
   # pi* = ref exp(r / tau) / Z and V* = tau log Z, though mu is not ref
   weights = reference * np.exp(rewards / tau)
-  policy, values = _fit_dro(reference, behaviour, rewards, tau)
-  np.testing.assert_allclose(policy, _normalised(weights), atol=1e-3)
+  policy, values = _fit_dro(reference, behavior, rewards, tau)
+  np.testing.assert_allclose(policy, _normalized(weights), atol=1e-3)
   np.testing.assert_allclose(
     values, tau * np.log(weights.sum(axis=-1)), atol=1e-3
   )
@@ -218,24 +218,24 @@ def test_dro_finds_the_optimum_and_its_value_from_other_data(
 
 def test_dro_with_a_wrong_value_ends_where_proposition_one_says():
   tau = 0.5
-  reference, behaviour, rewards = _worlds(5, 2, 4)
+  reference, behavior, rewards = _worlds(5, 2, 4)
   weights = reference * np.exp(rewards / tau)
   wrong = tau * np.log(weights.sum(axis=-1)) + 1.0
   policy, _ = _fit_dro(
-    reference, behaviour, rewards, tau, jnp.asarray(wrong, jnp.float32)
+    reference, behavior, rewards, tau, jnp.asarray(wrong, jnp.float32)
   )
   # pi = ref exp((r - (pi / mu) (V_pi - V)) / tau) / Z,
   # with V_pi = E_mu[r - tau log(pi / ref)]
   own = np.sum(
-    behaviour * (rewards - tau * np.log(policy / reference)),
+    behavior * (rewards - tau * np.log(policy / reference)),
     axis=-1,
     keepdims=True,
   )
-  tilt = rewards - policy / behaviour * (own - wrong[:, None])
+  tilt = rewards - policy / behavior * (own - wrong[:, None])
   np.testing.assert_allclose(
-    policy, _normalised(reference * np.exp(tilt / tau)), atol=1e-3
+    policy, _normalized(reference * np.exp(tilt / tau)), atol=1e-3
   )
-  assert np.abs(policy - _normalised(weights)).max() > 0.02
+  assert np.abs(policy - _normalized(weights)).max() > 0.02
 
 
 def _pairs(*arrays):
@@ -260,13 +260,13 @@ def _fit(loss_of_logprobs, reference):
   "psi", [losses.logit, functools.partial(losses.clipped_logit, limit=1.0)]
 )
 def test_psipo_tilts_the_reference_by_the_mean_of_psi(psi):
-  reference, behaviour, _ = _worlds(6, 3, 4)
+  reference, behavior, _ = _worlds(6, 3, 4)
   preference = 0.02 + 0.96 * _preferences(7, 3, 4)
   log_odds = np.log(preference / (1 - preference))
   if psi is not losses.logit:
     log_odds = np.clip(log_odds, -1, 1)
-  scores = np.einsum("wij,wj->wi", log_odds, behaviour)
-  weight = jnp.asarray(behaviour[:, :, None] * behaviour[:, None], jnp.float32)
+  scores = np.einsum("wij,wj->wi", log_odds, behavior)
+  weight = jnp.asarray(behavior[:, :, None] * behavior[:, None], jnp.float32)
 
   def objective(policy):
     arrays = (*_pairs(policy), *_pairs(np.log(reference)))
@@ -277,7 +277,7 @@ def test_psipo_tilts_the_reference_by_the_mean_of_psi(psi):
       )
     )
 
-  expected = _normalised(reference * np.exp(scores / 0.8))
+  expected = _normalized(reference * np.exp(scores / 0.8))
   np.testing.assert_allclose(_fit(objective, reference), expected, atol=1e-3)
 
 
@@ -289,16 +289,16 @@ def test_psipo_refuses_a_psi_that_pairs_alone_cannot_fit():
 
 def test_psipo_regression_fits_any_psi_from_scores():
   # Psi(p) = p^2, which is not odd about 1/2
-  reference, behaviour, _ = _worlds(8, 3, 4)
+  reference, behavior, _ = _worlds(8, 3, 4)
   preference = _preferences(9, 3, 4)
-  scores = np.einsum("wij,wj->wi", preference**2, behaviour)
-  weight = jnp.asarray(behaviour[:, :, None] * behaviour[:, None], jnp.float32)
+  scores = np.einsum("wij,wj->wi", preference**2, behavior)
+  weight = jnp.asarray(behavior[:, :, None] * behavior[:, None], jnp.float32)
 
   def objective(policy):
     arrays = (*_pairs(policy), *_pairs(np.log(reference)), *_pairs(scores))
     return jnp.sum(weight * losses.psipo_regression_loss(*arrays, tau=0.3))
 
-  expected = _normalised(reference * np.exp(scores / 0.3))
+  expected = _normalized(reference * np.exp(scores / 0.3))
   np.testing.assert_allclose(_fit(objective, reference), expected, atol=1e-3)
 
 
@@ -312,7 +312,7 @@ def test_copg_finds_the_optimum_from_two_unknown_distributions(beta):
     arrays = (*_pairs(policy), *_pairs(np.log(reference)), *_pairs(rewards))
     return jnp.sum(weight * losses.copg_loss(*arrays, beta=beta))
 
-  expected = _normalised(reference * np.exp(rewards / beta))
+  expected = _normalized(reference * np.exp(rewards / beta))
   np.testing.assert_allclose(_fit(objective, reference), expected, atol=1e-3)
 
 
@@ -327,7 +327,7 @@ def test_copg_of_groups_finds_the_same_optimum():
       beta=0.7,
     ).sum()
 
-  expected = _normalised(reference * np.exp(rewards / 0.7))
+  expected = _normalized(reference * np.exp(rewards / 0.7))
   np.testing.assert_allclose(_fit(objective, reference), expected, atol=1e-3)
 
 
@@ -342,20 +342,20 @@ def test_dro_over_a_batch_of_one_prompt_needs_no_value():
       tau=0.7,
     ).sum()
 
-  expected = _normalised(reference * np.exp(rewards / 0.7))
+  expected = _normalized(reference * np.exp(rewards / 0.7))
   np.testing.assert_allclose(_fit(objective, reference), expected, atol=1e-3)
 
 
 def test_dno_takes_a_multiplicative_weights_step():
-  previous, behaviour, _ = _worlds(14, 3, 4)
+  previous, behavior, _ = _worlds(14, 3, 4)
   win_rates = np.einsum("wij,wj->wi", _preferences(15, 3, 4), previous)
-  weight = jnp.asarray(behaviour[:, :, None] * behaviour[:, None], jnp.float32)
+  weight = jnp.asarray(behavior[:, :, None] * behavior[:, None], jnp.float32)
 
   def objective(policy):
     arrays = (*_pairs(policy), *_pairs(np.log(previous)), *_pairs(win_rates))
     return jnp.sum(weight * losses.dno_loss(*arrays, eta=0.4))
 
-  expected = _normalised(previous * np.exp(win_rates / 0.4))
+  expected = _normalized(previous * np.exp(win_rates / 0.4))
   np.testing.assert_allclose(_fit(objective, previous), expected, atol=1e-3)
 
 
@@ -363,7 +363,7 @@ def test_inpo_takes_a_mirror_descent_step():
   eta, tau = 0.5, 0.2
   reference, previous, _ = _worlds(16, 3, 4)
   preference = _preferences(17, 3, 4)
-  # Pairs of the previous policy, labelled by the preference.
+  # Pairs of the previous policy, labeled by the preference.
   weight = jnp.asarray(previous[:, :, None] * previous[:, None], jnp.float32)
   label = jnp.asarray(preference, jnp.float32)
 
@@ -380,7 +380,7 @@ def test_inpo_takes_a_mirror_descent_step():
     )
 
   win_rates = np.einsum("wij,wj->wi", preference, previous)
-  expected = _normalised(
+  expected = _normalized(
     np.exp(win_rates / eta)
     * reference ** (tau / eta)
     * previous ** (1 - tau / eta)
@@ -392,17 +392,17 @@ def test_inpo_takes_a_mirror_descent_step():
 def test_srpo_finds_both_policies_whatever_the_data(seed):
   beta, actions = 1.0, 3
   reference, _, _ = _worlds(20, 1, actions)
-  _, behaviour, _ = _worlds(seed, 1, actions)
-  reference, behaviour = reference[0], behaviour[0]
+  _, behavior, _ = _worlds(seed, 1, actions)
+  reference, behavior = reference[0], behavior[0]
   preference = _preferences(21, 1, actions)[0]
   # The reviser's reference is the same, whatever it is shown.
   tilt = reference[:, None] * np.exp(preference / beta)
   reviser = tilt / tilt.sum(axis=0, keepdims=True)  # [y2, y1]
-  generator = _normalised(reference / tilt.sum(axis=0))
+  generator = _normalized(reference / tilt.sum(axis=0))
 
   log_reference = jnp.asarray(np.log(reference), jnp.float32)
   grid = jnp.meshgrid(jnp.arange(actions), jnp.arange(actions), indexing="ij")
-  weight = jnp.asarray(np.outer(behaviour, behaviour), jnp.float32)
+  weight = jnp.asarray(np.outer(behavior, behavior), jnp.float32)
   label = jnp.asarray(preference, jnp.float32)
 
   def objective(params):
@@ -486,11 +486,11 @@ def test_soft_q_on_one_step_evens_out_the_demonstrated_actions(lam, expected):
   ],
 )
 def test_f_dpo_makes_the_derivative_of_f_the_reward(score, derivative):
-  reference, behaviour, rewards = _worlds(22, 2, 3)
+  reference, behavior, rewards = _worlds(22, 2, 3)
   rewards = 0.3 * rewards
   preference = 1 / (1 + np.exp(rewards[:, None] - rewards[:, :, None]))
   loss = functools.partial(losses.f_dpo_loss, beta=1.0, score=score)
-  policy = _fit_pairs(loss, reference, behaviour, preference)
+  policy = _fit_pairs(loss, reference, behavior, preference)
   implied = derivative(policy / reference)
   np.testing.assert_allclose(
     implied - implied[:, :1], rewards - rewards[:, :1], atol=3e-3

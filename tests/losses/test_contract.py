@@ -81,7 +81,7 @@ def _given(loss):
   return call
 
 
-def _labelled(loss):
+def _labeled(loss):
   def call(logits):
     shape = jnp.shape(logits)
     is_expert = jnp.arange(max(1, np.prod(shape, dtype=int))) % 2 == 0
@@ -206,7 +206,7 @@ CASES = {
     {"anchor_logprobs", "rewards", "baselines"},
   ),
   "gail_discriminator": Case(
-    _labelled(losses.gail_discriminator_loss), {}, set()
+    _labeled(losses.gail_discriminator_loss), {}, set()
   ),
   "bradley_terry": Case(losses.bradley_terry_loss, {}, set()),
   "preference_model": Case(losses.preference_model_loss, {}, {"preferences"}),

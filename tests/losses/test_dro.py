@@ -99,7 +99,7 @@ def test_a_shift_that_cancels_in_the_residual_changes_nothing(
 
 
 @given(rows=ARRAYS, tau=TAUS)
-def test_the_best_value_is_the_mean_regularised_reward(rows, tau):
+def test_the_best_value_is_the_mean_regularized_reward(rows, tau):
   policy, reference, rewards, _ = rows.astype(np.float64)
   best = np.mean(rewards - tau * (policy - reference))
   arrays = [jnp.asarray(row) for row in rows[:3]]

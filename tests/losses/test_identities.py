@@ -144,9 +144,9 @@ def test_rloo_is_copg_on_a_group(world, count):
 
   def rloo(logits):
     policy = jax.nn.log_softmax(logits)[picked]
-    regularised = rewards[picked] - BETA * (policy - reference[picked])
+    regularized = rewards[picked] - BETA * (policy - reference[picked])
     return losses.reinforce_loss(
-      policy, losses.rloo_advantages(jax.lax.stop_gradient(regularised))
+      policy, losses.rloo_advantages(jax.lax.stop_gradient(regularized))
     ).sum()
 
   def copg(logits):
@@ -213,7 +213,7 @@ def test_online_ipo_is_self_play(world):
   _close(jax.grad(online)(logits), 4 / BETA * jax.grad(self_play)(logits))
 
 
-def test_nash_md_ascends_the_regularised_preference(world):
+def test_nash_md_ascends_the_regularized_preference(world):
   logits, reference, _ = world
   wins = _preference(4) @ jax.nn.softmax(reference)  # against any opponent
 
@@ -265,7 +265,7 @@ def _nash(preference, reference, tau):
   return policy
 
 
-def test_ipo_against_itself_stands_still_at_the_regularised_nash(world):
+def test_ipo_against_itself_stands_still_at_the_regularized_nash(world):
   _, reference, _ = world
   preference = _preference(6)
   nash = jnp.asarray(np.log(_nash(preference, reference, BETA)), jnp.float32)
@@ -286,7 +286,7 @@ def test_ipo_against_itself_stands_still_at_the_regularised_nash(world):
   assert np.abs(jax.grad(offline)(nash)).max() > 1e-3
 
 
-def test_the_value_of_dro_is_the_best_regularised_reward(world):
+def test_the_value_of_dro_is_the_best_regularized_reward(world):
   _, reference, rewards = world
   value = BETA * jax.nn.logsumexp(reference + rewards / BETA)
   best = jax.nn.log_softmax(reference + rewards / BETA)
@@ -295,11 +295,11 @@ def test_the_value_of_dro_is_the_best_regularised_reward(world):
       best, reference, rewards, jnp.broadcast_to(value, best.shape), tau=BETA
     )
     np.testing.assert_allclose(residuals, 0, atol=1e-10)
-  regularised = jnp.sum(jnp.exp(best) * (rewards - BETA * (best - reference)))
-  np.testing.assert_allclose(value, regularised, rtol=1e-5)
+  regularized = jnp.sum(jnp.exp(best) * (rewards - BETA * (best - reference)))
+  np.testing.assert_allclose(value, regularized, rtol=1e-5)
 
 
-def test_soft_q_without_its_regulariser_is_cross_entropy():
+def test_soft_q_without_its_regularizer_is_cross_entropy():
   rng = np.random.default_rng(7)
   logits = jnp.asarray(rng.normal(size=(2, 3, 6)), jnp.float32)
   ids = jnp.asarray(rng.integers(6, size=(2, 3, 1)))

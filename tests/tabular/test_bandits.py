@@ -48,9 +48,9 @@ def test_the_tilted_policy_is_the_toy_optimum_of_copg():
   np.testing.assert_allclose(
     jnp.exp(optimum), [0.70538, 0.25950, 0.03512], atol=6e-6
   )
-  value = tabular.regularised_value(uniform(3), rewards, tau=0.5)
+  value = tabular.regularized_value(uniform(3), rewards, tau=0.5)
   np.testing.assert_allclose(value, 2.12520, atol=6e-6)
-  start = tabular.regularised_objective(
+  start = tabular.regularized_objective(
     uniform(3), uniform(3), rewards, tau=0.5
   )
   np.testing.assert_allclose(value - start, 0.29187, atol=6e-6)
@@ -69,11 +69,11 @@ def test_no_policy_has_a_larger_objective_than_the_value():
   log_policy, log_reference, rewards = single(
     np.log(policy), np.log(reference), rewards
   )
-  value = tabular.regularised_value(log_reference, rewards, tau=0.7)
+  value = tabular.regularized_value(log_reference, rewards, tau=0.7)
   optimum = tabular.tilted(log_reference, rewards, tau=0.7)
 
   def objective(candidate):
-    return tabular.regularised_objective(
+    return tabular.regularized_objective(
       candidate, log_reference, rewards, tau=0.7
     )
 
@@ -110,7 +110,7 @@ def test_the_policy_gradient_is_the_finite_difference_of_the_objective():
     logits, log_reference = jnp.log(policy), jnp.log(reference)
 
     def objective(logits):
-      return tabular.regularised_objective(
+      return tabular.regularized_objective(
         jax.nn.log_softmax(logits), log_reference, rewards, tau=0.4
       )
 
@@ -157,41 +157,41 @@ def test_ipo_on_two_actions_is_a_sigmoid(tau):
 
 
 def test_log_odds_of_a_bradley_terry_rater_give_the_rewards_optimum():
-  behaviour, reference, rewards = worlds(3, 20, actions=5)
-  log_behaviour, log_reference, rewards = single(
-    np.log(behaviour), np.log(reference), rewards
+  behavior, reference, rewards = worlds(3, 20, actions=5)
+  log_behavior, log_reference, rewards = single(
+    np.log(behavior), np.log(reference), rewards
   )
 
   @jax.jit
-  def run(reference, behaviour, rewards):
+  def run(reference, behavior, rewards):
     game = tabular.bradley_terry(rewards)
     return (
       tabular.tilted(reference, rewards, tau=0.5),
-      tabular.psipo_optimum(reference, game, behaviour, psi=log_odds, tau=0.5),
-      tabular.dpo_optimum(reference, game, behaviour, tau=0.5),
+      tabular.psipo_optimum(reference, game, behavior, psi=log_odds, tau=0.5),
+      tabular.dpo_optimum(reference, game, behavior, tau=0.5),
     )
 
-  direct, psipo, dpo = run(log_reference, log_behaviour, rewards)
+  direct, psipo, dpo = run(log_reference, log_behavior, rewards)
   np.testing.assert_allclose(psipo, direct, atol=2e-5)
   np.testing.assert_allclose(dpo, direct, atol=2e-5)
 
 
 @pytest.mark.parametrize(
-  "behaviour, ipo, dpo",
+  "behavior, ipo, dpo",
   [
     ((1 / 3, 1 / 3, 1 / 3), [0.3618, 0.2566, 0.3816], [0.405, 0.069, 0.527]),
     ((0.2, 0.7, 0.1), [0.394, 0.252, 0.354], [0.661, 0.047, 0.293]),
   ],
 )
 def test_skewed_data_move_ipo_and_dpo_as_the_srpo_table_says(
-  behaviour, ipo, dpo
+  behavior, ipo, dpo
 ):
-  game, behaviour = jnp.array(SRPO_GAME), log(*behaviour)
+  game, behavior = jnp.array(SRPO_GAME), log(*behavior)
   found = tabular.psipo_optimum(
-    uniform(3), game, behaviour, psi=identity, tau=1.0
+    uniform(3), game, behavior, psi=identity, tau=1.0
   )
   np.testing.assert_allclose(jnp.exp(found), ipo, atol=6e-4)
-  found = tabular.dpo_optimum(uniform(3), game, behaviour, tau=1.0)
+  found = tabular.dpo_optimum(uniform(3), game, behavior, tau=1.0)
   np.testing.assert_allclose(jnp.exp(found), dpo, atol=6e-4)
 
 
@@ -199,11 +199,11 @@ def test_the_bradley_terry_fit_matches_expected_wins():
   # The likelihood equations: sum_j mu_i mu_j (P_ij - sigmoid(r_i - r_j)) = 0.
   with jax.enable_x64(True):
     game = tabular.random_game(jax.random.key(4), actions=6, batch=(30,))
-    behaviour, _, _ = worlds(4, 30, actions=6)
-    rewards = tabular.bradley_terry_fit(game, jnp.log(jnp.asarray(behaviour)))
+    behavior, _, _ = worlds(4, 30, actions=6)
+    rewards = tabular.bradley_terry_fit(game, jnp.log(jnp.asarray(behavior)))
     r, p = np.asarray(rewards), np.asarray(game)
     predicted = 1 / (1 + np.exp(r[:, None, :] - r[:, :, None]))
-    residual = np.einsum("bj,bij->bi", behaviour, p - predicted)
+    residual = np.einsum("bj,bij->bi", behavior, p - predicted)
     np.testing.assert_allclose(residual, 0, atol=1e-9)
     np.testing.assert_allclose(r.sum(-1), 0, atol=1e-12)
 
@@ -302,11 +302,11 @@ def test_best_of_n_is_the_optimum_of_the_bond_reward(n):
   arrays = single(np.log(reference), scores)
   rewards = tabular.bond_rewards(*arrays, n=n)
   optimum = tabular.tilted(arrays[0], rewards, tau=1 / (n - 1))
-  # Unnormalised: the best-of-n probabilities already sum to one.
+  # Unnormalized: the best-of-n probabilities already sum to one.
   best = tabular.best_of_n(*arrays, n=n)
   np.testing.assert_allclose(optimum, best, rtol=1e-4, atol=1e-4)
   np.testing.assert_allclose(jnp.sum(jnp.exp(best), -1), 1, rtol=1e-5)
-  value = tabular.regularised_value(arrays[0], rewards, tau=1 / (n - 1))
+  value = tabular.regularized_value(arrays[0], rewards, tau=1 / (n - 1))
   np.testing.assert_allclose(value, 0, atol=1e-5)
 
 

@@ -13,7 +13,7 @@ WORLD = jax.jit(tabular.contextual_bandit)(jax.random.key(0))
 
 
 def small(**fields):
-  """One prompt, two answers, one feature; reference (1/4, 3/4)."""
+  """One prompt, two responses, one feature; reference (1/4, 3/4)."""
   default = {
     "features": jnp.array([[[1.0], [0.0]]]),
     "gold": jnp.array([[1.0, 0.0]]),
@@ -55,7 +55,7 @@ def test_gold_and_proxy_are_linear_in_the_features_but_for_their_noise():
 
 def test_a_world_without_proxy_error_trains_on_gold():
   world = tabular.contextual_bandit(
-    jax.random.key(1), prompts=3, answers=4, proxy_shift=0.0, proxy_noise=0.0
+    jax.random.key(1), prompts=3, responses=4, proxy_shift=0.0, proxy_noise=0.0
   )
   np.testing.assert_array_equal(world.proxy, world.gold)
 
@@ -95,8 +95,8 @@ def test_the_exact_win_rate_is_what_samples_show():
   policy = tabular.contextual_log_policy(WORLD, jnp.ones(32))
   exact = float(tabular.gold_win_rate(WORLD, policy))
   keys = jax.random.split(jax.random.key(2))
-  own = tabular.sample_answers(keys[0], policy, samples=500)
-  other = tabular.sample_answers(keys[1], WORLD.log_reference, samples=500)
+  own = tabular.sample_responses(keys[0], policy, samples=500)
+  other = tabular.sample_responses(keys[1], WORLD.log_reference, samples=500)
   assert own.shape == (64, 500)
   gold = np.asarray(WORLD.gold)
   mine, theirs = (
@@ -110,7 +110,7 @@ def test_the_exact_win_rate_is_what_samples_show():
 
 def test_worlds_can_be_stacked():
   single = [
-    tabular.contextual_bandit(jax.random.key(seed), prompts=3, answers=4)
+    tabular.contextual_bandit(jax.random.key(seed), prompts=3, responses=4)
     for seed in range(6)
   ]
   worlds = jax.tree.map(lambda *fields: jnp.stack(fields), *single)
@@ -130,7 +130,7 @@ def test_what_does_not_fit_the_world_is_refused():
     inspect.unwrap(tabular.contextual_log_policy)(small(), jnp.zeros(2))
   with pytest.raises(ValueError, match=r"^log_policy has shape \(2,\)"):
     inspect.unwrap(tabular.gold_win_rate)(small(), jnp.zeros(2))
-  with pytest.raises(ValueError, match="^answers must be at least 1"):
-    tabular.contextual_bandit(jax.random.key(0), answers=0)
+  with pytest.raises(ValueError, match="^responses must be at least 1"):
+    tabular.contextual_bandit(jax.random.key(0), responses=0)
   with pytest.raises(ValueError, match="^samples must be at least 1"):
-    tabular.sample_answers(jax.random.key(0), jnp.zeros((1, 2)), samples=0)
+    tabular.sample_responses(jax.random.key(0), jnp.zeros((1, 2)), samples=0)

@@ -1,4 +1,4 @@
-"""Preference games: win rates, best answers, gaps, and the papers' examples."""
+"""Preference games: win rates, best responses, gaps, and the papers' examples."""
 
 import inspect
 
@@ -105,13 +105,13 @@ def test_win_rates_of_two_policies_sum_to_one():
   np.testing.assert_allclose(tabular.win_rate(p, p, games), 0.5, rtol=1e-6)
 
 
-def test_the_regularised_preference_charges_both_players():
+def test_the_regularized_preference_charges_both_players():
   # P = 1/2 everywhere: -tau KL(p, mu) + tau KL(q, mu) is left.
   p, q, reference = log(0.75, 0.25), log(0.5, 0.5), log(0.5, 0.5)
   game = jnp.full((2, 2), 0.5)
   divergence = 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
   for pair, sign in [((p, q), -1), ((q, p), 1)]:
-    found = tabular.regularised_preference(*pair, reference, game, tau=0.4)
+    found = tabular.regularized_preference(*pair, reference, game, tau=0.4)
     np.testing.assert_allclose(found, 0.5 + sign * 0.4 * divergence, rtol=1e-6)
 
 
@@ -129,9 +129,9 @@ def test_rock_is_answered_by_what_beats_it():
   )
 
 
-def test_the_regularised_best_response_is_written_out():
+def test_the_regularized_best_response_is_written_out():
   # Against scissors (2), rock (0) loses, 1 wins, and 2 ties.
-  response = tabular.regularised_best_response(
+  response = tabular.regularized_best_response(
     log(0.0, 0.0, 1.0),
     log(0.5, 0.25, 0.25),
     jnp.array(ROCK_PAPER_SCISSORS),
@@ -152,10 +152,10 @@ def test_exploitability_is_the_gain_of_the_best_response():
     tabular.win_rate(best, policy, games) - 0.5,
     atol=1e-6,
   )
-  best = tabular.regularised_best_response(policy, reference, games, tau=0.2)
-  gain = tabular.regularised_preference(best, policy, reference, games, tau=0.2)
+  best = tabular.regularized_best_response(policy, reference, games, tau=0.2)
+  gain = tabular.regularized_preference(best, policy, reference, games, tau=0.2)
   np.testing.assert_allclose(
-    tabular.regularised_exploitability(policy, reference, games, tau=0.2),
+    tabular.regularized_exploitability(policy, reference, games, tau=0.2),
     gain - 0.5,
     atol=1e-6,
   )
@@ -171,16 +171,16 @@ def test_duality_gaps_are_a_maximum_less_a_minimum():
   )
 
   def against(other):
-    response = tabular.regularised_best_response(
+    response = tabular.regularized_best_response(
       other, reference, games, tau=0.3
     )
-    return tabular.regularised_preference(
+    return tabular.regularized_preference(
       response, other, reference, games, tau=0.3
     )
 
   # min over pi' of P_tau(policy > pi') = 1 - max of P_tau(pi' > policy).
   np.testing.assert_allclose(
-    tabular.regularised_duality_gap(
+    tabular.regularized_duality_gap(
       policy, opponent, reference, games, tau=0.3
     ),
     against(opponent) - (1 - against(policy)),

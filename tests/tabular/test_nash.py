@@ -1,4 +1,4 @@
-"""Solvers of the regularised game: rates, bounds, fixed points, and numbers.
+"""Solvers of the regularized game: rates, bounds, fixed points, and numbers.
 
 Games are independent and solved side by side; equilibria in float64 come from
 a damped fixed point in NumPy, which shares no code with the library.
@@ -70,7 +70,7 @@ def kl_to(nash):
 @pytest.mark.parametrize("actions", [3, 10, 64])
 def test_the_reference_solver_is_exact_in_float32(actions, tau):
   log_reference, game = random_games(0, 20, actions)
-  found = jax.jit(functools.partial(tabular.regularised_nash, tau=tau))(
+  found = jax.jit(functools.partial(tabular.regularized_nash, tau=tau))(
     jnp.asarray(log_reference, jnp.float32), jnp.asarray(game, jnp.float32)
   )
   # ScoredRollout in float64 and by the definition, not by the library.
@@ -84,7 +84,7 @@ def test_the_reference_solver_is_exact_in_float32(actions, tau):
 
 def test_the_reference_solver_finds_the_fixed_point_in_float64():
   log_reference, game = random_games(1, 20, 6)
-  found = double(functools.partial(tabular.regularised_nash, tau=0.2))(
+  found = double(functools.partial(tabular.regularized_nash, tau=0.2))(
     log_reference, game
   )
   assert found.dtype == np.float64
@@ -100,8 +100,8 @@ def test_two_actions_have_a_closed_form(tau):
   wins, log_reference = 0.8, jnp.log(jnp.array([0.3, 0.7]))
   game = jnp.array([[0.5, wins], [1 - wins, 0.5]])
   expected = np.log(0.3 / 0.7) + (wins - 0.5) / tau
-  nash = tabular.regularised_nash(log_reference, game, tau=tau, steps=300)
-  response = tabular.regularised_best_response(
+  nash = tabular.regularized_nash(log_reference, game, tau=tau, steps=300)
+  response = tabular.regularized_best_response(
     jnp.log(jnp.array([0.9, 0.1])), log_reference, game, tau=tau
   )
   np.testing.assert_allclose(nash[0] - nash[1], expected, rtol=1e-5)
@@ -112,7 +112,7 @@ def test_a_thousand_games_are_solved_at_once_as_they_are_alone():
   log_reference, game = (
     jnp.asarray(x, jnp.float32) for x in random_games(17, 1000, 4)
   )
-  solve = jax.jit(functools.partial(tabular.regularised_nash, tau=0.5))
+  solve = jax.jit(functools.partial(tabular.regularized_nash, tau=0.5))
   found = solve(log_reference, game)
   stacked = solve(log_reference.reshape(20, 50, 4), game.reshape(20, 50, 4, 4))
   np.testing.assert_allclose(found, stacked.reshape(1000, 4), atol=1e-6)
@@ -131,7 +131,7 @@ def test_offline_ipo_is_the_equilibrium_for_two_actions_only():
       ipo = functools.partial(
         tabular.psipo_optimum, log_reference, game, psi=lambda p: p, tau=0.2
       )
-      nash = tabular.regularised_nash(log_reference, game, tau=0.2)
+      nash = tabular.regularized_nash(log_reference, game, tau=0.2)
       return nash, ipo(nash), ipo(log_reference)
 
     nash, online, offline = run(log_reference, game)
@@ -140,10 +140,10 @@ def test_offline_ipo_is_the_equilibrium_for_two_actions_only():
     assert np.all(close) if same else not np.any(close)
 
 
-def test_a_strong_regularisation_gives_the_reference():
+def test_a_strong_regularization_gives_the_reference():
   log_reference, game = random_games(2, 5, 4)
   arrays = [jnp.asarray(x, jnp.float32) for x in (log_reference, game)]
-  found = tabular.regularised_nash(*arrays, tau=1e6, steps=3)
+  found = tabular.regularized_nash(*arrays, tau=1e6, steps=3)
   np.testing.assert_allclose(found, log_reference, atol=1e-5)
 
 
@@ -173,7 +173,7 @@ def test_nash_md_contracts_in_every_step_and_keeps_its_bound(
 
   @double
   def run(log_reference, game, start):
-    nash = tabular.regularised_nash(log_reference, game, tau=tau, steps=600)
+    nash = tabular.regularized_nash(log_reference, game, tau=tau, steps=600)
     solution = tabular.solve_nash_md(
       log_reference,
       game,
@@ -354,19 +354,19 @@ def test_the_mixture_against_rock_paper_scissors_is_the_papers_table():
     policy = jax.vmap(solve)(beta, log_reference, game)
     return (
       policy,
-      tabular.regularised_exploitability(policy, log_reference, game, tau=0.1),
+      tabular.regularized_exploitability(policy, log_reference, game, tau=0.1),
       tabular.exploitability(policy, game),
     )
 
-  policy, regularised, plain = run(beta, log_reference, game)
-  assert regularised[0] < 1e-14
+  policy, regularized, plain = run(beta, log_reference, game)
+  assert regularized[0] < 1e-14
   np.testing.assert_allclose(
-    regularised[1:], [0.0011, 0.0058, 0.038, 0.090, 0.134], rtol=0.05
+    regularized[1:], [0.0011, 0.0058, 0.038, 0.090, 0.134], rtol=0.05
   )
   np.testing.assert_allclose(
     plain, [0.049, 0.050, 0.053, 0.080, 0.124, 0.264], atol=6e-4
   )
-  assert regularised[5] > 4 * regularised[2]
+  assert regularized[5] > 4 * regularized[2]
   # The mixture, not the policy, is the Nash of temperature tau / (1 - beta).
   share = beta[1:5, None]
   mixture = (1 - share) * policy[1:5] + share * log_reference[1:5]

@@ -1,4 +1,4 @@
-"""The game without regularisation: averages, and the linear program."""
+"""The game without regularization: averages, and the linear program."""
 
 import functools
 
@@ -27,7 +27,7 @@ def log_uniform(*batch, actions):
     (np.array([[0.5]]), [1]),
   ],
 )
-def test_the_linear_program_solves_games_with_one_answer(game, expected):
+def test_the_linear_program_solves_games_with_one_solution(game, expected):
   found = tabular.linear_program_nash(game)
   np.testing.assert_allclose(found.policy, expected, atol=1e-9)
   np.testing.assert_allclose(found.value, 0.5, atol=1e-9)

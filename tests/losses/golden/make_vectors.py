@@ -174,8 +174,8 @@ def _responses(d, draw):
 
 
 def _kto(d, name):
-  centre = {"kl": abs(d.normal()), "shift": d.normal(scale=0.5)}[name]
-  return d.trajectory(B) | {"desirable": d.flags(B), name: centre}
+  center = {"kl": abs(d.normal()), "shift": d.normal(scale=0.5)}[name]
+  return d.trajectory(B) | {"desirable": d.flags(B), name: center}
 
 
 def _ppo(d, *shape):

@@ -633,11 +633,11 @@ def ppo_value_loss(values, old_values, returns, *, clip):
 
 def grpo_advantages(rewards, *, scale="group", epsilon=1e-4):
   """Shao et al., 2024; Liu et al., 2025 (Dr. GRPO) do not scale."""
-  centred = rewards - rewards.mean(axis=-1, keepdims=True)
+  centered = rewards - rewards.mean(axis=-1, keepdims=True)
   if scale == "none":
-    return centred
-  variance = np.sum(centred**2, axis=-1, keepdims=True)
-  return centred / (np.sqrt(variance / (rewards.shape[-1] - 1)) + epsilon)
+    return centered
+  variance = np.sum(centered**2, axis=-1, keepdims=True)
+  return centered / (np.sqrt(variance / (rewards.shape[-1] - 1)) + epsilon)
 
 
 def grpo_loss(
@@ -822,9 +822,9 @@ def rcfd_reward(rewards, demonstration_rewards):
 
 def rcfd_composite_reward(rewards, demonstration_rewards, *, epsilon=1e-8):
   calibrated = rcfd_reward(rewards, demonstration_rewards)
-  centred = calibrated - calibrated.mean(axis=0)
-  variance = np.mean(centred**2, axis=0)
-  return np.sum(_sigmoid(centred / np.sqrt(variance + epsilon)), axis=-1)
+  centered = calibrated - calibrated.mean(axis=0)
+  variance = np.mean(centered**2, axis=0)
+  return np.sum(_sigmoid(centered / np.sqrt(variance + epsilon)), axis=-1)
 
 
 # Weight space: a tree is a dictionary of arrays.
