@@ -7,18 +7,16 @@ differs before running it. What we read from it is read in memory.
 
 import hashlib
 import io
-import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Collection
 
-from alignment_jax import errors
+from alignment_jax import errors, files
 
 LARGEST_MEMBER = 64 * 2**20
 
@@ -68,21 +66,18 @@ def extracted(
       or the folder cannot be written.
   """
   path = archive.parent / pathlib.PurePosixPath(member).name
-  part = path.with_name(path.name + ".part")
   try:
     if not path.is_file():
-      with zipfile.ZipFile(archive) as opened, opened.open(member) as source:
-        with part.open("wb") as target:
-          shutil.copyfileobj(source, target)
-      _check(part, sha256, f"delete {archive} and run again")
-      os.replace(part, path)
+      with files.replacing(path) as part:
+        with zipfile.ZipFile(archive) as opened, opened.open(member) as source:
+          with part.open("wb") as target:
+            shutil.copyfileobj(source, target)
+        _check(part, sha256, f"delete {archive} and run again")
     _check(path, sha256, f"delete {path} and run again")
   except (KeyError, zipfile.BadZipFile, OSError) as error:
     raise errors.UserError(f"cannot read {member} of {archive}: {error}") from (
       error
     )
-  finally:
-    part.unlink(missing_ok=True)
   return path
 
 
@@ -93,15 +88,13 @@ def _fetched(path, requirement, sha256, kind):
       _check(path, sha256, f"delete {path} and run again")
       return path
     directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory) as temporary:
-      _download(pathlib.Path(temporary), requirement, sha256, path, kind)
-      found = pathlib.Path(temporary) / path.name
-      if not found.is_file():
+    with files.replacing(path) as part:
+      _download(part.parent, requirement, sha256, path, kind)
+      if not part.is_file():
         raise errors.UserError(
           f"pip downloaded no {path.name}; put that file into {directory}"
         )
-      _check(found, sha256, f"put the genuine {path.name} into {directory}")
-      os.replace(found, path)
+      _check(part, sha256, f"put the genuine {path.name} into {directory}")
   except OSError as error:
     raise errors.UserError(
       f"cannot use the data directory {directory}: {error.strerror}; choose"

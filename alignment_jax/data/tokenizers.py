@@ -3,12 +3,11 @@
 import io
 import os
 import pathlib
-import tempfile
 from collections.abc import Iterable
 
 import numpy as np
 
-from alignment_jax import errors
+from alignment_jax import errors, files
 
 # SentencePiece writes a space as this character, and so reads it as one.
 _SPACE_MARK = "\u2581"
@@ -166,12 +165,7 @@ class SentencePieceTokenizer:
 def write_whole(path, content):
   """Writes a file that others see whole or not at all."""
   try:
-    with tempfile.NamedTemporaryFile(
-      dir=path.parent, prefix=f"{path.name}.", suffix=".part", delete=False
-    ) as file:
-      file.write(content)
-    os.chmod(file.name, 0o644)  # a temporary file is for its owner alone
-    os.replace(file.name, path)
+    files.write_bytes(path, content)
   except OSError as error:
     raise errors.UserError(
       f"cannot write the tokenizer {path}: {error.strerror}"

@@ -16,6 +16,7 @@ from typing import Any, SupportsFloat
 
 import numpy as np
 
+from alignment_jax import files
 from alignment_jax.evaluation import figures, glossary, page
 
 Rows = Sequence[Mapping[str, SupportsFloat]]  # as `read_metrics` returns them
@@ -113,10 +114,8 @@ def write_report(path: str | os.PathLike[str], report: Report) -> None:
   text = _page(report)
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(path.name + ".part")
   # A policy may emit lone surrogates, which UTF-8 does not have.
-  part.write_text(text, encoding="utf-8", errors="replace")
-  os.replace(part, path)
+  files.write_bytes(path, text.encode("utf-8", errors="replace"))
 
 
 def compose_story(report: Report) -> str:

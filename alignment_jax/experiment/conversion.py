@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from alignment_jax import data, errors, models, parallel
+from alignment_jax import data, errors, files, models, parallel
 from alignment_jax.data import sentencepiece_file
 from alignment_jax.experiment import folder, stages
 from alignment_jax.models import gguf_file, huggingface
@@ -113,7 +113,7 @@ def _from_hub(here, there, tokenizer, load):
   name = models.family_of(settings)
   there.mkdir(parents=True, exist_ok=True)
   tokenizer.save(there / folder.TOKENIZER)
-  folder.write_json(
+  files.write_json(
     there / folder.MODEL,
     {
       "name": name,
@@ -149,5 +149,5 @@ def _to_hub(here, there, dtype, max_shard_bytes):
     # SentencePiece models have two names there.
     t5 = models.family_of(model.settings) == "t5"
     name = sentencepiece_file.T5_NAME if t5 else sentencepiece_file.LLAMA_NAME
-    folder.copy(here / folder.TOKENIZER, there / name)
+    folder.copy_tokenizer(here / folder.TOKENIZER, there / name)
   return f"{model.settings.architecture}, {dtype}"

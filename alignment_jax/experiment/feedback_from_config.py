@@ -104,7 +104,7 @@ def check_judge(chosen: settings.Settings) -> None:
       f"config.sampling.judge.path {path} is not the folder of a finished"
       f" stage; give that of a '{name}', such as runs/quickstart/{name}"
     )
-  found = folder.read_json(path / folder.MODEL)["algorithm"]["name"]
+  found = folder.read_model(path)["algorithm"]["name"]
   if found != name:
     raise errors.UserError(
       f"config.sampling.judge.path {path} holds a stage of '{found}', but"

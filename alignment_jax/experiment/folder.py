@@ -12,13 +12,11 @@ evaluation.json, answers.jsonl, report.html
 """
 
 import json
-import os
 import pathlib
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from alignment_jax import errors
+from alignment_jax import errors, files
 
 CONFIG, MODEL, TOKENIZER = "config.json", "model.json", "tokenizer.model"
 
@@ -54,7 +52,7 @@ def claim(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
         f"{workdir} holds files but no {CONFIG}, so it is not a run of ours;"
         " choose an empty or new --workdir"
       )
-    write_json(path, config)
+    files.write_json(path, config)
   except OSError as error:
     raise errors.UserError(
       f"cannot write to {workdir}: {error.strerror}; choose another --workdir"
@@ -67,53 +65,36 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
   Raises:
     UserError: it is missing or damaged.
   """
-  return _filled(read_json(workdir / CONFIG), _SINCE)
+  config = files.read_json(
+    workdir / CONFIG,
+    next_step="name the folder of a run, or use a new --workdir",
+  )
+  return _filled(config, _SINCE)
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes the whole file or nothing."""
-  write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes the whole file or nothing."""
-  part = path.with_name(path.name + ".part")
-  part.write_text(text, encoding="utf-8")
-  os.replace(part, path)
-
-
-def read_json(path: pathlib.Path) -> Any:
-  """What `write_json` wrote.
+def read_model(stage: pathlib.Path) -> dict[str, Any]:
+  """What `model.json` in the folder of a stage says.
 
   Raises:
-    UserError: the file is missing or damaged.
+    UserError: it is missing or damaged.
   """
-  try:
-    return json.loads(path.read_text(encoding="utf-8"))
-  except FileNotFoundError as error:
-    raise errors.UserError(
-      f"{path} is missing; is {path.parent} the folder of a run or stage?"
-    ) from error
-  except ValueError as error:
-    raise errors.UserError(
-      f"{path} is damaged ({error}); use a new --workdir"
-    ) from error
+  return files.read_json(
+    stage / MODEL, next_step=f"is {stage} the folder of a stage?"
+  )
 
 
-def copy(source: pathlib.Path, target: pathlib.Path) -> None:
-  """Copies a file, whole or not at all.
+def copy_tokenizer(source: pathlib.Path, target: pathlib.Path) -> None:
+  """Copies the tokenizer of a stage or run.
 
   Raises:
-    UserError: there is no such file.
+    UserError: there is none.
   """
-  if not source.is_file():
-    raise errors.UserError(
-      f"{source} is missing; give the folder of a finished stage, such as"
-      " runs/quickstart/ipo"
-    )
-  part = target.with_name(target.name + ".part")
-  shutil.copyfile(source, part)
-  os.replace(part, target)
+  files.copy(
+    source,
+    target,
+    next_step="give the folder of a finished stage, such as"
+    " runs/quickstart/ipo",
+  )
 
 
 def _compare(workdir, there, now):

@@ -9,14 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from alignment_jax import data, judges, parallel
+from alignment_jax import data, files, judges, parallel
 from alignment_jax.evaluation import answers, drift, report, win_rate
-from alignment_jax.experiment import (
-  feedback_from_config,
-  folder,
-  settings,
-  stages,
-)
+from alignment_jax.experiment import feedback_from_config, settings, stages
 from alignment_jax.families import offline_pairs
 from alignment_jax.training import metrics
 
@@ -69,7 +64,7 @@ def evaluate(
   }
   if not parallel.is_main_process():
     return result
-  folder.write_json(setup.workdir / "evaluation.json", result)
+  files.write_json(setup.workdir / "evaluation.json", result)
   curves = {}
   for name in ("sft", *settings.TRAINED_JUDGES, final.name):
     path = setup.workdir / name / "metrics.jsonl"
@@ -179,7 +174,7 @@ def _compare(setup, before, after, rewards, numbers):
     )
   ]
   if parallel.is_main_process():
-    folder.write_text(
+    files.write_text(
       setup.workdir / "answers.jsonl",
       "".join(json.dumps(row) + "\n" for row in rows),
     )

@@ -170,7 +170,9 @@ def _network(chosen, root, text):
   name, given = chosen.model["name"], methods.options(chosen.model)
   if chosen.init_from:
     if not path.exists():
-      folder.copy(pathlib.Path(chosen.init_from) / folder.TOKENIZER, path)
+      folder.copy_tokenizer(
+        pathlib.Path(chosen.init_from) / folder.TOKENIZER, path
+      )
     return data.load_tokenizer(path), _imported(chosen)
   if not path.exists():
     data.SentencePieceTokenizer.train(

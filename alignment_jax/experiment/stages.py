@@ -11,6 +11,7 @@ import jax
 from alignment_jax import (
   data,
   errors,
+  files,
   models,
   optimizers,
   parallel,
@@ -180,7 +181,7 @@ def run_stage(
     meta={"seed": setup.settings.seed, "batch_size": training.batch_size},
     arguments=arguments,
   )
-  folder.write_json(
+  files.write_json(
     path / folder.MODEL,
     {
       "name": setup.settings.model["name"],
@@ -191,7 +192,9 @@ def run_stage(
       "response_length": setup.settings.data.response_length,
     },
   )
-  folder.copy(setup.workdir / folder.TOKENIZER, path / folder.TOKENIZER)
+  folder.copy_tokenizer(
+    setup.workdir / folder.TOKENIZER, path / folder.TOKENIZER
+  )
   # Last: its presence says that the stage is finished.
   trained = final.trainable
   if adapting:
@@ -267,7 +270,7 @@ def load(
   path: pathlib.Path, model: models.Model, mesh: jax.sharding.Mesh
 ) -> Any:
   """What the stage in `path` trained, placed on the mesh."""
-  about = folder.read_json(path / folder.MODEL)
+  about = folder.read_model(path)
   sampling = about.get("sampling")
   method = methods.make_algorithm(
     model,
@@ -302,7 +305,7 @@ def load_policy(path: pathlib.Path, model, mesh) -> Any:
 
 def open_stage(path: pathlib.Path) -> tuple[models.Model, Any, dict[str, Any]]:
   """The model, tokenizer and description of a finished stage's folder."""
-  about = folder.read_json(path / folder.MODEL)
+  about = folder.read_model(path)
   model = models.make_model(about["name"], **about["settings"])
   tokenizer = data.load_tokenizer(path / folder.TOKENIZER)
   return model, tokenizer, about

@@ -17,7 +17,7 @@ from typing import Any, SupportsFloat
 
 import numpy as np
 
-from alignment_jax import errors
+from alignment_jax import errors, files
 
 logger = logging.getLogger(__name__)
 
@@ -169,13 +169,7 @@ class _JsonLines:
         for line, row in _lines(path)
         if start_step > 0 and row["step"] <= start_step
       ]
-      # A kill between these lines leaves the old file or the new one.
-      part = path.with_name(path.name + ".part")
-      with open(part, "wb") as file:
-        file.writelines(kept)
-        file.flush()
-        os.fsync(file.fileno())
-      os.replace(part, path)
+      files.write_bytes(path, b"".join(kept))
     self._file = open(path, "a", encoding="utf-8")
 
   def write(self, step: int, metrics: Mapping[str, float]) -> None:

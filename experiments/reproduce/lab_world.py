@@ -17,6 +17,7 @@ from ml_collections import config_dict
 from alignment_jax import (
   data,
   experiment,
+  files,
   judges,
   models,
   parallel,
@@ -210,7 +211,7 @@ class Lab:
     path = self._root / "start"
     path.mkdir()
     word_tokenizer().save(path / folder.TOKENIZER)
-    folder.write_json(
+    files.write_json(
       path / folder.MODEL,
       {
         "name": MODEL["name"],

@@ -19,7 +19,6 @@ import functools
 import itertools
 import json
 import multiprocessing
-import os
 import pathlib
 import sys
 import time
@@ -35,7 +34,14 @@ from rlhf_methods import METHODS
 
 sys.path.insert(0, str(page.ROOT))
 
-from alignment_jax import experiment, judges, parallel, sampling, scoring
+from alignment_jax import (
+  experiment,
+  files,
+  judges,
+  parallel,
+  sampling,
+  scoring,
+)
 from alignment_jax.evaluation import drift
 from alignment_jax.experiment import feedback_from_config, reading, stages
 from configs import quickstart
@@ -283,9 +289,7 @@ def timed(path, work):
     return json.loads(path.read_text())
   start = time.monotonic()
   result = {**work(), "seconds": time.monotonic() - start}
-  part = path.with_name(path.name + ".part")
-  part.write_text(json.dumps(result))
-  os.replace(part, path)
+  files.write_json(path, result)
   return result
 
 
