@@ -9,13 +9,16 @@ Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
 with a toy model and learns nothing.
 """
 
-from ml_collections import config_dict
-
-from configs import rloo
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart's SFT, then the best response."""
-  return rloo.online(
-    size, config_dict.create(name="best_response", tau=0.008), samples=1
+  config = base.online(
+    dict(name="best_response", tau=0.008),
+    samples=1,
+    judge=dict(name="vader"),
+    learning_rate=3e-4,
+    steps=150,
   )
+  return base.sized(config, size)

@@ -11,16 +11,13 @@ Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
 with a toy model and learns nothing.
 """
 
-from ml_collections import config_dict
-
-from configs import rloo
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart's SFT, then DAPO."""
-  return rloo.online(
-    size,
-    config_dict.create(
+  config = base.online(
+    dict(
       name="dapo",
       clip_low=0.2,
       clip_high=0.28,
@@ -29,4 +26,8 @@ def get_config(size: str = ""):
       rounds=2,
     ),
     samples=8,
+    judge=dict(name="vader"),
+    learning_rate=3e-4,
+    steps=150,
   )
+  return base.sized(config, size)

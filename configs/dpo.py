@@ -10,15 +10,14 @@ On preferences of your own, a file with `prompt`, `chosen` and `rejected`:
 Hardware: two CPU cores. `:tiny` runs every part in about a minute.
 """
 
-from ml_collections import config_dict
-
-from configs import quickstart
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart with another loss."""
-  config = quickstart.get_config(size)
-  config.algorithm = config_dict.create(
-    name="dpo", beta=0.1, label_smoothing=0.0, aggregation="sum"
+  config = base.offline(
+    dict(name="dpo", beta=0.1, label_smoothing=0.0, aggregation="sum"),
+    learning_rate=1e-3,
+    steps=300,
   )
-  return config
+  return base.sized(config, size)

@@ -11,16 +11,16 @@ drifts 3.5 nats and wins 64 % (95 % interval 61 to 68) against its SFT policy.
 Hardware: two CPU cores. `:tiny` runs every part in about a minute.
 """
 
-from ml_collections import config_dict
-
-from configs import quickstart_t5
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The T5 quickstart with another kind of feedback."""
-  config = quickstart_t5.get_config(size)
-  config.algorithm = config_dict.create(name="dro", tau=0.2, aggregation="sum")
-  if size != "tiny":
-    config.training.steps = 500
-    config.optimizer.warmup_steps = 30
-  return config
+  config = base.offline(
+    dict(name="dro", tau=0.2, aggregation="sum"),
+    learning_rate=1e-3,
+    steps=500,
+    warmup=30,
+  )
+  config.model.name = "t5_mini"
+  return base.sized(config, size)

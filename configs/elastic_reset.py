@@ -12,15 +12,26 @@ Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
 with a toy model and learns nothing.
 """
 
-from ml_collections import config_dict
-
-from configs import rloo
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart's SFT, then RLOO with resets."""
-  config = rloo.get_config(size)
-  config.refresh = config_dict.create(
+  config = base.online(
+    dict(
+      name="rloo",
+      beta=0.05,
+      clip=0.0,
+      kl="reward",
+      kl_target=0.0,
+      kl_gain=0.1,
+    ),
+    samples=4,
+    judge=dict(name="vader"),
+    learning_rate=3e-4,
+    steps=150,
+  )
+  config.refresh = dict(
     name="elastic_reset", decay=0.975, period=4 if size == "tiny" else 50
   )
-  return config
+  return base.sized(config, size)

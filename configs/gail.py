@@ -11,17 +11,16 @@ Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
 with a toy model and learns nothing.
 """
 
-from ml_collections import config_dict
-
-from configs import rloo
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart's SFT, then GAIL."""
-  config = rloo.online(
-    size,
-    config_dict.create(name="gail", beta=0.05, imitation=0.1, pooling="mean"),
+  config = base.online(
+    dict(name="gail", beta=0.05, imitation=0.1, pooling="mean"),
     samples=4,
+    judge=dict(name="none"),
+    learning_rate=3e-4,
+    steps=150,
   )
-  config.sampling.judge = config_dict.create(name="none")
-  return config
+  return base.sized(config, size)

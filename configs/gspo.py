@@ -10,17 +10,17 @@ Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
 with a toy model and learns nothing.
 """
 
-from ml_collections import config_dict
-
-from configs import rloo
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart's SFT, then GSPO."""
-  config = rloo.online(
-    size,
-    config_dict.create(name="gspo", clip_low=3e-4, clip_high=4e-4),
+  config = base.online(
+    dict(name="gspo", clip_low=3e-4, clip_high=4e-4),
     samples=8,
+    judge=dict(name="vader"),
+    learning_rate=3e-4,
+    steps=150,
   )
   config.training.minibatches = 4
-  return config
+  return base.sized(config, size)

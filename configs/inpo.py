@@ -11,17 +11,22 @@ Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
 with a toy model and learns nothing.
 """
 
-from ml_collections import config_dict
-
-from configs import rloo
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart's SFT, then INPO."""
-  return rloo.online(
-    size,
-    config_dict.create(
-      name="inpo", eta=0.3, tau=0.1, choice="best_and_worst", refresh_every=50
+  config = base.online(
+    dict(
+      name="inpo",
+      eta=0.3,
+      tau=0.1,
+      choice="best_and_worst",
+      refresh_every=50,
     ),
     samples=8,
+    judge=dict(name="vader"),
+    learning_rate=3e-4,
+    steps=150,
   )
+  return base.sized(config, size)

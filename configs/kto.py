@@ -8,15 +8,14 @@ mean; no pairs are needed.
 Hardware: two CPU cores. `:tiny` runs every part in about a minute.
 """
 
-from ml_collections import config_dict
-
-from configs import quickstart
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart with another kind of feedback."""
-  config = quickstart.get_config(size)
-  config.algorithm = config_dict.create(
-    name="kto", beta=0.1, lambda_desirable=1.0, lambda_undesirable=1.0
+  config = base.offline(
+    dict(name="kto", beta=0.1, lambda_desirable=1.0, lambda_undesirable=1.0),
+    learning_rate=1e-3,
+    steps=300,
   )
-  return config
+  return base.sized(config, size)

@@ -29,11 +29,10 @@ Hardware: two CPU cores, about a minute and a half. `:tiny`, or `:dpo,tiny`,
 runs every part in less than one.
 """
 
-from ml_collections import config_dict
+from configs import base
 
-from configs import quickstart
-
-# Learning from the rows of the source; from own answers that the proxy judges.
+# Methods that learn from the rows of the source, and from responses that the
+# proxy judges.
 OFFLINE = {
   "dpo": dict(beta=1.0, label_smoothing=0.0, aggregation="sum"),
   "ipo": dict(tau=0.5, aggregation="sum"),
@@ -42,26 +41,39 @@ OFFLINE = {
 }
 ONLINE = {
   "rloo": dict(beta=2.5, clip=0.0, kl="reward", kl_target=0.0, kl_gain=0.1),
-  "online_dpo": dict(beta=1.0, wants="reward"),
+  "online_dpo": dict(beta=1.0, feedback="reward"),
   "nash_md": dict(tau=0.1, beta=0.125),
 }
 
 
-def get_config(text: str = "") -> config_dict.ConfigDict:
+def get_config(text: str = "") -> base.ConfigDict:
   """SFT, then RLOO on the proxy; `text` names another method, `tiny`, or both.
 
   Raises:
     ValueError: it names something else.
   """
-  asked = set(filter(None, text.split(",")))
-  methods = asked - {"tiny"} or {"rloo"}
+  words = set(filter(None, text.split(",")))
+  methods = words - {"tiny"} or {"rloo"}
   if len(methods) > 1 or not methods <= {*OFFLINE, *ONLINE}:
     raise ValueError(
       f"no lab '{text}'; available: tiny, one of"
       f" {', '.join([*ONLINE, *OFFLINE])}, or both with a comma"
     )
   (name,) = methods
-  config = quickstart.get_config()
+  algorithm = {"name": name, **{**OFFLINE, **ONLINE}[name]}
+  if name in ONLINE:
+    config = base.online(
+      algorithm,
+      samples=8,
+      judge=dict(name="lab_proxy", noise=2.0, length_bias=0.0),
+      learning_rate=3e-3,
+      steps=400,
+    )
+    config.sampling.preference_scale = 1.0
+    config.optimizer.schedule = "cosine"
+  else:
+    config = base.offline(algorithm, learning_rate=3e-3, steps=400)
+    config.reward_model = None
   config.model.name = "decoder_tiny"
   config.model.dropout = 0.0
   config.tokenizer.vocabulary_size = 300
@@ -69,27 +81,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
   config.data.prompt_length = 4
   config.data.response_length = 3  # a third word leaves no room for an end
   config.evaluation.judge = "lab_gold"
-  config.reward_model = None
   config.sft.training.steps = 300
-  config.algorithm = config_dict.create(
-    name=name, **{**OFFLINE, **ONLINE}[name]
-  )
-  config.optimizer.learning_rate = 3e-3
-  config.training.steps = 400
-  if name in ONLINE:
-    config.sampling = config_dict.create(
-      samples=8,
-      temperature=1.0,
-      missing_eos_penalty=0.0,
-      judge=dict(name="lab_proxy", noise=2.0, length_bias=0.0),
-      preference_scale=1.0,
-      staleness=0,
-      generator_devices=0,
-    )
-  if "tiny" in asked:
-    for part in (config, config.sft):
-      part.training.update(steps=8, batch_size=8, log_every=2)
-      part.training.checkpoint_every = 4
-      part.optimizer.warmup_steps = 2
-    config.evaluation.update(prompts=16, batch_size=8)
+  if "tiny" in words:
+    base.shorten(config)
   return config

@@ -12,16 +12,13 @@ Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
 with a toy model and learns nothing.
 """
 
-from ml_collections import config_dict
-
-from configs import quickstart, rloo
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart's SFT, then its reward model, then PPO."""
-  config = rloo.online(
-    size,
-    config_dict.create(
+  config = base.online(
+    dict(
       name="ppo",
       beta=0.05,
       clip=0.2,
@@ -36,13 +33,13 @@ def get_config(size: str = ""):
       kl_gain=0.1,
     ),
     samples=1,
+    judge=dict(name="reward_model"),
+    learning_rate=3e-4,
+    steps=150,
   )
-  config.reward_model = quickstart.get_config(size).reward_model
-  # The critic reads states token by token, as this one does. It learns nothing
-  # at the quickstart's rate, which suits a mean of states.
-  config.reward_model.algorithm.pooling = "last"
-  config.reward_model.optimizer.learning_rate = 1e-3
-  config.sampling.judge = config_dict.create(name="reward_model")
+  # The critic reads states token by token, as this reward model does. It learns
+  # nothing at the quickstart's rate, which suits a mean of states.
+  config.reward_model = base.reward_model(pooling="last", learning_rate=1e-3)
   config.sampling.temperature = 0.7
   config.training.epochs = 4
-  return config
+  return base.sized(config, size)

@@ -11,26 +11,26 @@ Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
 with a toy model and learns nothing.
 """
 
-from ml_collections import config_dict
-
-from configs import quickstart, rloo
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart's SFT, a preference model, then Nash-MD."""
-  config = rloo.online(
-    size, config_dict.create(name="nash_md", tau=0.008, beta=0.125), samples=1
+  config = base.online(
+    dict(name="nash_md", tau=0.008, beta=0.125),
+    samples=1,
+    judge=dict(name="preference_model"),
+    learning_rate=3e-4,
+    steps=150,
   )
-  judge = dict(
-    name="preference_model",
-    template=("\nFirst: ", "\nSecond: ", "\nBetter: "),
-  )
-  config.preference_model = quickstart.stage(
-    judge,
+  config.preference_model = base.stage(
+    dict(
+      name="preference_model",
+      template=("\nFirst: ", "\nSecond: ", "\nBetter: "),
+    ),
     learning_rate=1e-3,
     steps=8 if size == "tiny" else 400,
     batch_size=8 if size == "tiny" else 32,
     warmup=2 if size == "tiny" else 20,
   )
-  config.sampling.judge = config_dict.create(name="preference_model")
-  return config
+  return base.sized(config, size)

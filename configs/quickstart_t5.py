@@ -10,12 +10,13 @@ steps it has learnt less than the decoder, so tau is lower.
 Hardware: two CPU cores. `:tiny` runs every part in about a minute.
 """
 
-from configs import quickstart
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart with another model."""
-  config = quickstart.get_config(size)
-  config.model.name = "t5_tiny" if size == "tiny" else "t5_mini"
-  config.algorithm.tau = 0.04
-  return config
+  config = base.offline(
+    dict(name="ipo", tau=0.04, aggregation="sum"), learning_rate=1e-3, steps=300
+  )
+  config.model.name = "t5_mini"
+  return base.sized(config, size)

@@ -25,38 +25,28 @@ Hardware: two CPU cores, 9 minutes with other work beside it. `:tiny` runs every
 part with a toy model and learns nothing.
 """
 
-from ml_collections import config_dict
-
-from configs import rloo
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """SFT on the written summaries, then RCfD."""
-  config = rloo.online(
-    size, config_dict.create(name="rcfd", beta=0.0, clip=0.3), samples=4
+  config = base.online(
+    dict(name="rcfd", beta=0.0, clip=0.3),
+    samples=4,
+    judge=dict(
+      name="sum", judges=dict(rouge=dict(weight=1.0), length=dict(weight=0.02))
+    ),
+    learning_rate=3e-4,
+    steps=100,
   )
-  config.model = config_dict.create(
-    name=config.model.name,
-    width=64,
-    layers=2,
-    heads=2,
-    kv_heads=2,
-    head_width=32,
-    mlp_width=192,
-    dropout=0.1,
-    dtype="float32",
+  config.model.update(
+    width=64, layers=2, heads=2, kv_heads=2, head_width=32, mlp_width=192
   )
   config.data.source = "xsum:30"
-  config.evaluation.judge = "rouge"
-  config.sampling.judge = config_dict.create(
-    name="sum", judges=dict(rouge=dict(weight=1.0), length=dict(weight=0.02))
-  )
-  if size == "tiny":
-    return config
-  config.tokenizer.vocabulary_size = 4096
   config.data.prompt_length = 72
   config.data.response_length = 64
+  config.tokenizer.vocabulary_size = 4096
+  config.evaluation.judge = "rouge"
   config.sft.training.steps = 400
   config.training.batch_size = 16
-  config.training.steps = 100
-  return config
+  return base.sized(config, size)

@@ -10,16 +10,13 @@ Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
 with a toy model and learns nothing.
 """
 
-from ml_collections import config_dict
-
-from configs import rloo
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart's SFT, then REINFORCE."""
-  return rloo.online(
-    size,
-    config_dict.create(
+  config = base.online(
+    dict(
       name="reinforce",
       beta=0.05,
       baseline="running",
@@ -29,4 +26,8 @@ def get_config(size: str = ""):
       kl_gain=0.1,
     ),
     samples=4,
+    judge=dict(name="vader"),
+    learning_rate=3e-4,
+    steps=150,
   )
+  return base.sized(config, size)

@@ -11,39 +11,23 @@ reward the answers, and each answer's baseline is what the others got.
 Hardware: two CPU cores. `:tiny` runs every part in about a minute.
 """
 
-from ml_collections import config_dict
-
-from configs import quickstart
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart's SFT, then RLOO."""
-  algorithm = config_dict.create(
-    name="rloo",
-    beta=0.05,
-    clip=0.0,
-    kl="reward",
-    kl_target=0.0,
-    kl_gain=0.1,
-  )
-  return online(size, algorithm, samples=4)
-
-
-def online(size, algorithm, *, samples):
-  """The quickstart with a method that learns from its own samples."""
-  config = quickstart.get_config(size)
-  config.reward_model = None
-  config.algorithm = algorithm
-  config.sampling = config_dict.create(
-    samples=samples,
-    temperature=1.0,
-    missing_eos_penalty=0.0,
+  config = base.online(
+    dict(
+      name="rloo",
+      beta=0.05,
+      clip=0.0,
+      kl="reward",
+      kl_target=0.0,
+      kl_gain=0.1,
+    ),
+    samples=4,
     judge=dict(name="vader"),
-    preference_scale=4.0,
-    staleness=0,
-    generator_devices=0,
+    learning_rate=3e-4,
+    steps=150,
   )
-  config.optimizer.learning_rate = 3e-4
-  config.optimizer.schedule = "constant"
-  config.training.steps = 8 if size == "tiny" else 150
-  return config
+  return base.sized(config, size)

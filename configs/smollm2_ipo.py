@@ -15,37 +15,37 @@ pairs gave 59.2 % (54.5 to 63.7).
 `:tiny` trains a toy from nothing and adapts that, in about a minute.
 """
 
-from ml_collections import config_dict
-
-from configs import quickstart
+from configs import base
 
 
-def get_config(size: str = "") -> config_dict.ConfigDict:
+def get_config(size: str = "") -> base.ConfigDict:
   """LoRA on a pretrained model; `tiny` adapts a toy after its own SFT."""
-  config = quickstart.get_config(size)
-  config.lora.rank = 4 if size == "tiny" else 8
-  config.lora.alpha = 16.0
   if size == "tiny":
-    return config
+    config = base.offline(
+      dict(name="ipo", tau=0.058, aggregation="sum"),
+      learning_rate=1e-3,
+      steps=300,
+    )
+    config.lora.rank = 4
+    return base.sized(config, size)
+  config = base.offline(
+    dict(name="ipo", tau=0.1, aggregation="sum"),
+    learning_rate=1e-3,
+    steps=60,
+    batch_size=16,
+    warmup=5,
+  )
+  config.lora.rank = 8
   config.init_from = "data/smollm2"
-  config.model = config_dict.create(name="decoder", dtype="float32")
+  config.model = dict(name="decoder", dtype="float32")
   config.data.source = "human_ratings/movie"
   config.data.response_length = 16
   # Of 960 pairs none may be wasted on what raters do not agree on.
   config.data.min_probability = 0.95
   config.sft.training.steps = 0
   config.reward_model.training.steps = 0
-  config.update(
-    quickstart.stage(
-      dict(name="ipo", tau=0.1, aggregation="sum"),
-      learning_rate=1e-3,
-      steps=60,
-      batch_size=16,
-      warmup=5,
-    )
-  )
   config.training.log_every = 2
   config.training.checkpoint_every = 1000
   config.evaluation.prompts = 256
   config.evaluation.batch_size = 32
-  return config
+  return base.sized(config, size)

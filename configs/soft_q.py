@@ -10,17 +10,14 @@ Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
 with a toy model and learns nothing.
 """
 
-from ml_collections import config_dict
-
-from configs import quickstart
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """Imitation from nothing, by soft-Q."""
-  config = quickstart.get_config(size)
+  config = base.offline(
+    dict(name="soft_q", lam=0.1, gamma=1.0), learning_rate=3e-3, steps=1200
+  )
   config.sft = None
   config.reward_model = None
-  config.algorithm = config_dict.create(name="soft_q", lam=0.1, gamma=1.0)
-  config.optimizer.learning_rate = 3e-3
-  config.training.steps = 8 if size == "tiny" else 1200
-  return config
+  return base.sized(config, size)

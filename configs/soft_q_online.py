@@ -11,17 +11,16 @@ Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
 with a toy model and learns nothing.
 """
 
-from ml_collections import config_dict
-
-from configs import rloo
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart's SFT, then online soft-Q."""
-  config = rloo.online(
-    size,
-    config_dict.create(name="soft_q_online", lam=0.01, mix=0.1, gamma=1.0),
+  config = base.online(
+    dict(name="soft_q_online", lam=0.01, mix=0.1, gamma=1.0),
     samples=1,
+    judge=dict(name="none"),
+    learning_rate=3e-4,
+    steps=150,
   )
-  config.sampling.judge = config_dict.create(name="none")
-  return config
+  return base.sized(config, size)

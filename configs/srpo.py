@@ -10,20 +10,20 @@ Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
 with a toy model and learns nothing.
 """
 
-from ml_collections import config_dict
-
-from configs import quickstart
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart with another loss."""
-  config = quickstart.get_config(size)
-  config.algorithm = config_dict.create(
-    name="srpo",
-    beta=0.1,
-    alpha=0.8,
-    template=("\nAn answer: ", "\nA better answer: "),
+  config = base.offline(
+    dict(
+      name="srpo",
+      beta=0.1,
+      alpha=0.8,
+      template=("\nAn answer: ", "\nA better answer: "),
+    ),
+    learning_rate=1e-3,
+    steps=300,
+    batch_size=16,
   )
-  # The answer that is shown stands in the prompt as well.
-  config.training.batch_size = 8 if size == "tiny" else 16
-  return config
+  return base.sized(config, size)

@@ -11,18 +11,18 @@ Hardware: two CPU cores; the settings were not tuned. `:tiny` runs every part
 with a toy model and learns nothing.
 """
 
-from ml_collections import config_dict
-
-from configs import rloo
+from configs import base
 
 
-def get_config(size: str = ""):
+def get_config(size: str = "") -> base.ConfigDict:
   """The quickstart's SFT, then WARP."""
-  phase = 4 if size == "tiny" else 50
-  return rloo.online(
-    size,
-    config_dict.create(
-      name="warp", beta=0.1, mu=0.01, eta=0.3, phase=phase, members=2
-    ),
+  config = base.online(
+    dict(name="warp", beta=0.1, mu=0.01, eta=0.3, phase=50, members=2),
     samples=2,
+    judge=dict(name="vader"),
+    learning_rate=3e-4,
+    steps=150,
   )
+  if size == "tiny":
+    config.algorithm.phase = 4
+  return base.sized(config, size)

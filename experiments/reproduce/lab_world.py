@@ -28,7 +28,7 @@ from alignment_jax.experiment import folder, stages
 from alignment_jax.judges.lab import WORDS
 from alignment_jax.training import checkpoint
 from alignment_jax.types import Tokens
-from configs import quickstart
+from configs import base, quickstart
 
 EOS, LENGTH = 0, 3
 MODEL = dict(
@@ -194,7 +194,7 @@ class Lab:
     config.sft = config.reward_model = None
     config.evaluation.prompts = 0
     steps = self._steps[algorithm["name"]]
-    stage = quickstart.stage(
+    stage = base.stage(
       algorithm,
       learning_rate=3e-3,
       steps=steps,

@@ -44,7 +44,7 @@ from alignment_jax import (
 )
 from alignment_jax.evaluation import drift
 from alignment_jax.experiment import feedback_from_config, reading, stages
-from configs import quickstart
+from configs import base, quickstart
 
 COMMAND = "python experiments/reproduce/rlhf_small.py"
 # Side by side: networks this small leave a core idle.
@@ -196,11 +196,11 @@ def verdict(size, root, data_dir, name, seed):
 def shared_stage(size, root, data_dir, name):
   """What is measured of a stage that all methods share: SFT, or a judge."""
   if name == "start":
-    config = base(size, data_dir, "human_ratings:first")
+    config = study_config(size, data_dir, "human_ratings:first")
     main_stage(config, dict(name="sft"), 3e-3, size.sft_steps)
   else:
     algorithm, half, seed = JUDGES[name]
-    config = base(size, data_dir, half)
+    config = study_config(size, data_dir, half)
     config.init_from = str(root / "start" / "sft")
     config.seed = seed
     config.evaluation.prompts = size.prompts
@@ -208,7 +208,7 @@ def shared_stage(size, root, data_dir, name):
   return timed(root / f"{name}.json", lambda: trained(config, root / name))
 
 
-def base(size, data_dir, source):
+def study_config(size, data_dir, source):
   """What every config of this study shares."""
   config = quickstart.get_config().unlock()
   config.model = config_dict.create(
@@ -237,7 +237,7 @@ def base(size, data_dir, source):
 
 def main_stage(config, algorithm, learning_rate, steps):
   """Gives a config its main stage, of which two checkpoints stay."""
-  stage = quickstart.stage(
+  stage = base.stage(
     algorithm,
     learning_rate=learning_rate,
     steps=steps,
@@ -252,7 +252,7 @@ def main_stage(config, algorithm, learning_rate, steps):
 def aligned(size, root, data_dir, name, seed, path):
   """Trains one method; returns where its policies are: step -> folder."""
   method = METHODS[name]
-  config = base(size, data_dir, "human_ratings:first")
+  config = study_config(size, data_dir, "human_ratings:first")
   config.init_from = str(root / "start" / "sft")
   config.seed = seed
   main_stage(config, dict(method.algorithm), 1e-3, size.steps)
@@ -299,7 +299,7 @@ def assessor(size, root, data_dir):
 
   The prompts are the same for all, and held out.
   """
-  config = base(size, data_dir, "human_ratings:first")
+  config = study_config(size, data_dir, "human_ratings:first")
   config.init_from = str(root / "start" / "sft")
   main_stage(config, dict(name="sft"), 1e-3, 4)
   model, tokenizer, _ = stages.open_stage(root / "start" / "sft")

@@ -1,5 +1,6 @@
 """Every config: its flags, and that a run that lost its end finds it again."""
 
+import ast
 import importlib
 import inspect
 import json
@@ -22,8 +23,19 @@ FETCHED = {"rcfd_xsum", "smollm2_ipo"}
 CONFIGS = sorted(
   path.stem
   for path in (ROOT / "configs").glob("*.py")
-  if path.stem != "__init__"
+  if path.stem not in ("__init__", "base")
 )
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_is_one_hop_from_what_it_shares(name):
+  tree = ast.parse((ROOT / "configs" / f"{name}.py").read_text())
+  imports = [
+    ast.unparse(node)
+    for node in ast.walk(tree)
+    if isinstance(node, ast.Import | ast.ImportFrom)
+  ]
+  assert imports == ["from configs import base"]
 
 
 # What no config names: a run gives them.

@@ -15,7 +15,7 @@ from configs import quickstart, rloo
 CONFIGS = sorted(
   path.stem
   for path in (pathlib.Path(__file__).parents[2] / "configs").glob("*.py")
-  if path.stem != "__init__"
+  if path.stem not in ("__init__", "base")
 )
 
 
