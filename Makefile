@@ -6,6 +6,10 @@ VENV ?= .venv
 CONFIG ?= configs/quickstart.py
 WORKDIR ?= runs/quickstart
 PYTEST_ARGS ?=
+ROOM ?= all
+COUNT ?= 30
+SEED ?= 0
+JOBS ?= 1
 
 SUPPORTED := 3.11 3.12
 VERSION := $(shell $(PYTHON) -c \
@@ -21,7 +25,7 @@ PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet
 .DELETE_ON_ERROR:
 .PHONY: help install install-dev quickstart smollm2 reproduce lab \
   rlhf-small benchmarks benchmark-decoding test test-core test-slow \
-  test-parity lint clean check-python
+  test-parity mutants lint clean check-python
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -65,9 +69,9 @@ benchmark-decoding: $(INSTALLED)  ## tokens a second against transformers
 
 # Compiled programs are kept between runs: the second run of the tests is
 # about twice as fast. The tests describe a CPU with eight devices.
-test test-core test-slow test-parity: export JAX_PLATFORMS = cpu
-test test-core test-slow test-parity: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.cache/jax
-test test-core test-slow test-parity: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.2
+test test-core test-slow test-parity mutants: export JAX_PLATFORMS = cpu
+test test-core test-slow test-parity mutants: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.cache/jax
+test test-core test-slow test-parity mutants: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.2
 
 test: $(INSTALLED_DEV)  ## every test that is neither slow nor on the network
 	$(VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)
@@ -83,6 +87,10 @@ test-parity: $(INSTALLED_DEV)  ## the model zoo against transformers (Python 3.1
 	@$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[data,viz,hf,dev,parity]'
 	$(VENV)/bin/python -m pytest -m parity $(PYTEST_ARGS) \
 	  tests/models tests/data
+
+mutants: $(INSTALLED_DEV)  ## mistakes that the tests of ROOM=losses would not see
+	$(VENV)/bin/python tests/mutants.py --room=$(ROOM) --count=$(COUNT) \
+	  --seed=$(SEED) --jobs=$(JOBS)
 
 lint: $(INSTALLED_DEV)  ## ruff: rules and formatting
 	$(VENV)/bin/python -m ruff check .
