@@ -45,15 +45,16 @@ class NextToken(NamedTuple):
   """A distribution of the next token that can be fed what was sampled.
 
   Attributes:
-    prepare: (params) -> what feeding needs of them, made once.
+    for_decoding: (params) -> params in the layout that `logits` and `feed` are
+      quickest with, as `Model.for_decoding`; they take either.
     start: (params, prompt Tokens [B, T], samples K, room for so many tokens) ->
       state of B K rows, [a, a, b, b] for prompts [a, b].
     logits: (params, state) -> float32 [B K, V], what is sampled from, and
       the same of each component of a mixture.
-    feed: (params, prepared, state, ids [B K]) -> state.
+    feed: (params, state, ids [B K]) -> state.
   """
 
-  prepare: Callable[[PyTree], PyTree]
+  for_decoding: Callable[[PyTree], PyTree]
   start: Callable[..., PyTree]
   logits: Callable[..., tuple[Float[Array, "N V"], ...]]
   feed: Callable[..., PyTree]
@@ -75,8 +76,7 @@ class State:
   """Responses under way, N = B K rows.
 
   Attributes:
-    prepared: of the `NextToken`.
-    inner: its state; it has not read the newest token.
+    inner: state of the `NextToken`; it has not read the newest token.
     key: for the tokens to come.
     length: tokens that were sampled; `ids` and the rest are filled so far.
     done: rows that have ended.
@@ -87,7 +87,6 @@ class State:
     settings: of the sampling.
   """
 
-  prepared: PyTree
   inner: PyTree
   key: Key[Array, ""]
   length: Int[Array, ""]
@@ -187,7 +186,6 @@ def start(
     f"a token of the vocabulary, 0 to {size - 1}, or None",
   )
   state = State(
-    prepared=distribution.prepare(params),
     inner=inner,
     key=key,
     length=jnp.zeros((), jnp.int32),
@@ -213,30 +211,26 @@ def advance(
 
   Args:
     model: what `start` was given.
-    params: the same.
+    params: the same, or what `for_decoding` makes of them; who calls this
+      repeatedly does that once.
     state: from `start` or from here.
     tokens: may be traced: one program serves any number.
   """
   distribution = _distribution(model)
+  params = distribution.for_decoding(params)
   stop = jnp.minimum(state.length + tokens, state.ids.shape[1])
-
-  # What does not change stays outside of the loop.
-  prepared = state.prepared
 
   def body(state):
     newest = jax.lax.dynamic_index_in_dim(
       state.ids, state.length - 1, axis=1, keepdims=False
     )
-    inner = distribution.feed(params, prepared, state.inner, newest)
+    inner = distribution.feed(params, state.inner, newest)
     logits = distribution.logits(params, inner)
     return _sample(logits, state.replace(inner=inner))
 
-  state = jax.lax.while_loop(
-    lambda state: (state.length < stop) & ~jnp.all(state.done),
-    body,
-    state.replace(prepared=None),
+  return jax.lax.while_loop(
+    lambda state: (state.length < stop) & ~jnp.all(state.done), body, state
   )
-  return state.replace(prepared=prepared)
 
 
 def finish(state: State) -> Samples:
@@ -267,16 +261,18 @@ def policy(model: base.Model) -> NextToken:
   def start(params, prompt, samples, room):
     context = model.encode(params, prompt)
     if samples > 1:
-      context = base.repeat(context, samples)
+      context = model.repeat(context, samples)
     return _Read(context.last, model.init_cache(context, room))
 
   def logits(params, state):
     return (model.unembed(params, state.hidden).astype(jnp.float32),)
 
-  def feed(params, layers, state, ids):
-    return _Read(*model.step(params, state.cache, ids, layers))
+  def feed(params, state, ids):
+    return _Read(*model.step(params, state.cache, ids))
 
-  return NextToken(prepare=model.unstack, start=start, logits=logits, feed=feed)
+  return NextToken(
+    for_decoding=model.for_decoding, start=start, logits=logits, feed=feed
+  )
 
 
 def geometric_mixture(
@@ -308,9 +304,9 @@ def geometric_mixture(
   _check(0 <= beta <= 1, "beta", beta, "in [0, 1]")
   parts = (_distribution(policy), _distribution(reference))
 
-  def prepare(params):
+  def for_decoding(params):
     return tuple(
-      part.prepare(own) for part, own in zip(parts, params, strict=True)
+      part.for_decoding(own) for part, own in zip(parts, params, strict=True)
     )
 
   def start(params, prompt, samples, room):
@@ -331,15 +327,15 @@ def geometric_mixture(
       )
     return (1 - beta) * one + beta * other, one, other
 
-  def feed(params, prepared, states, ids):
+  def feed(params, states, ids):
     return tuple(
-      part.feed(own, made, state, ids)
-      for part, own, made, state in zip(
-        parts, params, prepared, states, strict=True
-      )
+      part.feed(own, state, ids)
+      for part, own, state in zip(parts, params, states, strict=True)
     )
 
-  return NextToken(prepare=prepare, start=start, logits=logits, feed=feed)
+  return NextToken(
+    for_decoding=for_decoding, start=start, logits=logits, feed=feed
+  )
 
 
 def _distribution(model):

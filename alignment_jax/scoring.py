@@ -371,6 +371,6 @@ def _hidden(model, params, prompt, responses, key):
   )
   context = model.encode(params, prompt, key=encode_key)
   if count > 1:
-    context = base.repeat(context, count)
+    context = model.repeat(context, count)
   flat = jax.tree.map(lambda a: a.reshape(rows * count, length), responses)
   return model.hidden(params, context, flat, key=hidden_key)

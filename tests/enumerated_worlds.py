@@ -277,8 +277,7 @@ def table_model(vocabulary):
     rest = params["next"][response.ids[:, :-1]]
     return jnp.concatenate([context.last[:, None], rest], axis=1)
 
-  def step(params, cache, ids, layers=None):
-    del layers
+  def step(params, cache, ids):
     return params["next"][ids], cache
 
   return base.Model(
@@ -290,5 +289,4 @@ def table_model(vocabulary):
     init_cache=base.init_cache,
     step=step,
     settings=types_.SimpleNamespace(width=vocabulary),
-    unstack=lambda params: (),
   )

@@ -63,7 +63,6 @@ def _bigram(vocabulary):
     init_cache=base.init_cache,
     step=None,
     settings=None,
-    unstack=None,
   )
 
 

@@ -217,6 +217,7 @@ def _streamed(policy, parts, seed, show, settings):
   def advance(params, state, tokens):
     return sampling.advance(policy.model, params, state, tokens)
 
+  laid_out = parallel.jit(policy.model.for_decoding)(policy.params)
   start = parallel.jit(start)
   advance = parallel.jit(advance, donate_argnums=1)
   for number, part in enumerate(parts):
@@ -233,7 +234,7 @@ def _streamed(policy, parts, seed, show, settings):
         show(piece)
         shown += piece
         if not ended:
-          state = advance(policy.params, state, jnp.int32(_CHUNK))
+          state = advance(laid_out, state, jnp.int32(_CHUNK))
     except KeyboardInterrupt:
       yield [text]
       return

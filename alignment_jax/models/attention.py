@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from alignment_jax.models import (
   attention_choice,
   attention_kernels,
+  decode_layout,
   layers,
   positions,
 )
@@ -98,19 +99,6 @@ def order_with_prefix(
   return attention_kernels.Order(queries=mask, keys=keys, window=window)
 
 
-def in_slots(key: Array, value: Array) -> tuple[Array, Array]:
-  """[..., S, H, D] as a cache holds them: [..., H, D, S] and [..., H, S, D].
-
-  The products of a single query with both then read along their last axis.
-  """
-  return jnp.moveaxis(key, -3, -1), jnp.swapaxes(value, -3, -2)
-
-
-def from_slots(key: Array, value: Array) -> tuple[Array, Array]:
-  """The inverse of `in_slots`."""
-  return jnp.moveaxis(key, -1, -3), jnp.swapaxes(value, -3, -2)
-
-
 class SelfAttention(nn.Module):
   """Attention of new tokens to a prefix and to themselves.
 
@@ -174,10 +162,10 @@ class SelfAttention(nn.Module):
       new = tuple(
         jax.lax.dynamic_update_slice_in_dim(old, token, slot, axis=axis)
         for old, token, axis in zip(
-          prefix, in_slots(key, value), (3, 2), strict=True
+          prefix, decode_layout.in_slots(key, value), (3, 2), strict=True
         )
       )
-      key, value = from_slots(*new)
+      key, value = decode_layout.from_slots(*new)
     elif prefix is not None:
       key = jnp.concatenate([prefix[0], key], axis=1)
       value = jnp.concatenate([prefix[1], value], axis=1)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from alignment_jax.models import attention, layers
+from alignment_jax.models import decode_layout
 from alignment_jax.types import Tokens
 
 Params = PyTree
@@ -56,7 +56,7 @@ class Context:
 class Slots:
   """A `Memory` with an array for each layer, which is written in place.
 
-  Axes are in the order of `attention.in_slots`.
+  Axes are in the order of `decode_layout.in_slots`.
   """
 
   keys: tuple[Float[Array, "B H D S"], ...]
@@ -82,6 +82,25 @@ class Cache:
   slot: Int[Array, ""]
 
 
+_ROW_AXIS = Memory(keys=1, values=1, mask=0, positions=0)
+
+
+def repeat(context: Context, count: int) -> Context:
+  """Each row `count` times in a row: [a, b] becomes [a, a, b, b]."""
+
+  def rows(array, axis):
+    return jnp.repeat(array, count, axis=axis)
+
+  return Context(
+    last=rows(context.last, 0),
+    prefix=jax.tree.map(rows, context.prefix, _ROW_AXIS),
+    cross=None
+    if context.cross is None
+    else jax.tree.map(rows, context.cross, _ROW_AXIS),
+    position=rows(context.position, 0),
+  )
+
+
 class Model(NamedTuple):
   """A network as pure functions over a plain dict of arrays.
 
@@ -97,13 +116,14 @@ class Model(NamedTuple):
       predicts `response.ids[:, t]`.
     unembed: (Params, [..., D]) -> [..., V] logits.
     init_cache: (Context, room for this many tokens) -> Cache.
-    step: (Params, Cache, ids [B], layers=None) -> ([B, D], Cache): reads one
-      token, returns the state that predicts the next. `Context.last` predicts
-      the first.
+    step: (Params, Cache, ids [B]) -> ([B, D], Cache): reads one token, returns
+      the state that predicts the next. `Context.last` predicts the first.
     settings: the frozen dataclass the network was made from.
-    unstack: (Params) -> layers, what `step` makes of the parameters if it is
-      not given it: each layer apart, its kernels as `layers.for_few` turns
-      them; to be done once before a loop of steps.
+    repeat: (Context, count) -> Context with each row `count` times in a row,
+      for `count` responses to each prompt.
+    for_decoding: (Params) -> Params in a layout that is quicker for `step` and
+      `unembed`, which take either; to be called once before a loop of steps.
+      What is in it already is returned as it is. The identity by default.
   """
 
   init: Callable[[Key[Array, ""]], Params]
@@ -114,7 +134,8 @@ class Model(NamedTuple):
   init_cache: Callable[[Context, int], Cache]
   step: Callable[..., tuple[Float[Array, "B D"], Cache]]
   settings: Any
-  unstack: Callable[[Params], Any]
+  repeat: Callable[[Context, int], Context] = repeat
+  for_decoding: Callable[[Params], Params] = lambda params: params
 
 
 def leaf_name(path) -> str:
@@ -205,12 +226,12 @@ def make(network: Any, settings: Any, *, stack: str) -> Model:
     )
     return jnp.concatenate([first, rest], axis=1)
 
-  def unstack(params):
-    return tuple(
-      layers.for_few(layer, kinds) for layer in _layers(params[stack])
-    )
+  def for_decoding(params):
+    return decode_layout.for_decoding(params, axes, stack=stack)
 
-  def step(params, cache, ids, layers=None):
+  def step(params, cache, ids):
+    params = for_decoding(params)
+
     def mark(array, column):
       return jax.lax.dynamic_update_slice_in_dim(
         array, column[:, None], cache.slot, axis=1
@@ -225,7 +246,7 @@ def make(network: Any, settings: Any, *, stack: str) -> Model:
       "feed",
       ids,
       cache.replace(prefix=prefix),
-      unstack(params) if layers is None else layers,
+      params[stack],
     )
     keys, values = zip(*pairs, strict=True)
     return new, cache.replace(
@@ -235,8 +256,6 @@ def make(network: Any, settings: Any, *, stack: str) -> Model:
     )
 
   axes = nn.get_partition_spec(jax.eval_shape(boxed, jax.random.key(0)))
-  # Without the axis of the layers.
-  kinds = jax.tree.map(lambda names: names[1:], axes[stack])
   return Model(
     init=init,
     axes=axes,
@@ -246,11 +265,8 @@ def make(network: Any, settings: Any, *, stack: str) -> Model:
     init_cache=init_cache,
     step=step,
     settings=settings,
-    unstack=unstack,
+    for_decoding=for_decoding,
   )
-
-
-_ROW_AXIS = Memory(keys=1, values=1, mask=0, positions=0)
 
 
 def init_cache(context: Context, room: int) -> Cache:
@@ -264,39 +280,15 @@ def init_cache(context: Context, room: int) -> Cache:
 
 
 def _slots(memory, room):
-  keys, values = attention.in_slots(
+  keys, values = decode_layout.in_slots(
     *(
       jnp.pad(array, [(0, 0), (0, 0), (0, room), (0, 0), (0, 0)])
       for array in (memory.keys, memory.values)
     )
   )
   return Slots(
-    keys=_layers(keys),
-    values=_layers(values),
+    keys=decode_layout.unstack(keys),
+    values=decode_layout.unstack(values),
     mask=jnp.pad(memory.mask, [(0, 0), (0, room)]),
     positions=jnp.pad(memory.positions, [(0, 0), (0, room)]),
-  )
-
-
-def _layers(tree):
-  """One tree for each entry of the first axis."""
-  count = jax.tree.leaves(tree)[0].shape[0]
-  return tuple(
-    jax.tree.map(lambda array, i=i: array[i], tree) for i in range(count)
-  )
-
-
-def repeat(context: Context, count: int) -> Context:
-  """Each row `count` times in a row: [a, b] becomes [a, a, b, b]."""
-
-  def rows(array, axis):
-    return jnp.repeat(array, count, axis=axis)
-
-  return Context(
-    last=rows(context.last, 0),
-    prefix=jax.tree.map(rows, context.prefix, _ROW_AXIS),
-    cross=None
-    if context.cross is None
-    else jax.tree.map(rows, context.cross, _ROW_AXIS),
-    position=rows(context.position, 0),
   )

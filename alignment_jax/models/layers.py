@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from alignment_jax.models import decode_layout
+
 # Of the residual stream, whatever dtype the blocks compute in: they read it
 # through a norm and add to it, so that no layer rounds what others wrote. It is
 # [B, T, D]; what the backward pass keeps of a rematerialised block is this
@@ -43,16 +45,23 @@ class Projection(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    if self.has_variable("params", ROWS):
-      rows = self.get_variable("params", ROWS)
+    kernel = self._kernel()
+    x = x.astype(self.dtype)
+    if isinstance(kernel, decode_layout.Rows):
+      rows = kernel.matrix.astype(self.dtype)
+      out = decode_layout.product_of_few(
+        rows, x.reshape(-1, rows.shape[1]), self.output_dtype
+      )
       lead = x.shape[: x.ndim - self.contract]
-      out = _of_few(
-        rows.astype(self.dtype),
-        x.astype(self.dtype).reshape(-1, rows.shape[1]),
-        self.output_dtype,
-      ).reshape(lead + self.shape[self.contract :])
+      out = out.reshape(lead + self.shape[self.contract :])
     else:
-      out = self._multiplied(x)
+      last = tuple(range(x.ndim - self.contract, x.ndim))
+      out = jax.lax.dot_general(
+        x,
+        kernel.astype(self.dtype),
+        ((last, tuple(range(self.contract))), ((), ())),
+        preferred_element_type=self.output_dtype,
+      )
     if not self.bias:
       return out
     bias = self.param(
@@ -65,16 +74,19 @@ class Projection(nn.Module):
     )
     return out + jnp.broadcast_to(bias.astype(out.dtype), out.shape)
 
-  def _multiplied(self, x):
-    inputs = tuple(range(self.contract))
-    kernel = self.param(
+  def _kernel(self) -> Array | decode_layout.Rows:
+    kernel = self.get_variable("params", "kernel")
+    if isinstance(kernel, decode_layout.Rows):
+      return kernel
+    # Linen compares an array with the shape that is declared here.
+    return self.param(
       "kernel",
       nn.with_logical_partitioning(
         nn.initializers.variance_scaling(
           self.gain,
           "fan_in",
           "truncated_normal",
-          in_axis=inputs,
+          in_axis=tuple(range(self.contract)),
           out_axis=tuple(range(self.contract, len(self.shape))),
         ),
         self.axes,
@@ -82,53 +94,6 @@ class Projection(nn.Module):
       self.shape,
       jnp.float32,
     )
-    last = tuple(range(x.ndim - self.contract, x.ndim))
-    return jax.lax.dot_general(
-      x.astype(self.dtype),
-      kernel.astype(self.dtype),
-      ((last, inputs), ((), ())),
-      preferred_element_type=self.output_dtype,
-    )
-
-
-# A kernel as a matrix [outputs, inputs], where `for_few` made it one.
-ROWS = "rows"
-_FEW = 32
-
-
-def for_few(params: Any, axes: Any) -> Any:
-  """Parameters whose projections are quicker for few tokens, as in decoding.
-
-  Each kernel is a matrix [outputs, inputs] then, named `rows`.
-
-  Args:
-    params: of modules whose projections are from or to the width.
-    axes: the same tree; the logical names of each leaf's axes.
-  """
-  if not isinstance(params, dict):
-    return params
-  made = {name: for_few(part, axes[name]) for name, part in params.items()}
-  if "kernel" not in made:
-    return made
-  kernel = made.pop("kernel")
-  if axes["kernel"][0] == "width":
-    matrix = kernel.reshape(kernel.shape[0], -1)
-  else:
-    matrix = kernel.reshape(-1, kernel.shape[-1])
-  return made | {ROWS: matrix.T}
-
-
-def _of_few(rows, x, dtype):
-  """x rows^T: [N, I] and [O, I] to [N, O].
-
-  Where the large operand is on the right, XLA on CPU packs it anew in every
-  product; with N = 8 that costs as much as the product. The barrier keeps it
-  from changing the sides.
-  """
-  out = jax.lax.dot_general(
-    rows, x, (((1,), (1,)), ((), ())), preferred_element_type=dtype
-  )
-  return jax.lax.optimization_barrier(out).T
 
 
 class RMSNorm(nn.Module):
@@ -282,9 +247,9 @@ class Embedding(nn.Module):
   def logits(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
     """Inner products with every token's vector."""
     x, table = x.astype(self.dtype), self.table.astype(self.dtype)
-    if x.size <= _FEW * self.width:
+    if x.size <= decode_layout.FEW * self.width:
       flat = x.reshape(-1, self.width)
-      out = _of_few(table, flat, jnp.float32)
+      out = decode_layout.product_of_few(table, flat, jnp.float32)
       return out.reshape(*x.shape[:-1], self.vocabulary_size)
     return jax.lax.dot_general(
       x,

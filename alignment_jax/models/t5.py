@@ -9,6 +9,7 @@ from alignment_jax.models import (
   attention,
   attention_choice,
   base,
+  decode_layout,
   layers,
   positions,
 )
@@ -237,7 +238,7 @@ class T5(nn.Module):
         {"params": layer},
         x,
         (keys, values),
-        attention.from_slots(*memory),
+        decode_layout.from_slots(*memory),
         prefix.mask[:, None],
         cross.mask[:, None],
         bias,
