@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from alignment_jax import parallel, scoring
-from alignment_jax.evaluation import answers
+from alignment_jax.evaluation.responses import batches
 from alignment_jax.models import base
 from alignment_jax.types import Tokens
 
@@ -28,7 +28,7 @@ def response_logprobs(
   run = parallel.jit(score, out_shardings=parallel.replicated(mesh))
   parts = [
     np.asarray(run(params, *parallel.put_batch(mesh, part)))
-    for part in answers.batches((prompt, responses), batch_size)
+    for part in batches((prompt, responses), batch_size)
   ]
   return np.concatenate(parts)[: prompt.ids.shape[0]]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from alignment_jax import data, errors, judges, parallel, scoring
 from alignment_jax.algorithms.preference_model import template_of
-from alignment_jax.evaluation import answers
+from alignment_jax.evaluation.responses import batches
 from alignment_jax.experiment import folder, methods, settings, stages
 from alignment_jax.training import batch_sources
 from alignment_jax.types import Rollout
@@ -203,7 +203,7 @@ def _in_batches(setup, mesh, run, params):
   def score(prompt, responses):
     parts = [
       np.asarray(run(params, *parallel.put_batch(mesh, part)))
-      for part in answers.batches(
+      for part in batches(
         (prompt, responses), setup.settings.evaluation.batch_size
       )
     ]

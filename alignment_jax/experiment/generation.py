@@ -13,7 +13,7 @@ import numpy as np
 from alignment_jax import errors, models, parallel, sampling
 from alignment_jax.algorithms.srpo import self_revise
 from alignment_jax.data import formatting, rows
-from alignment_jax.evaluation import answers
+from alignment_jax.evaluation.responses import batches
 from alignment_jax.experiment import conversion, folder, stages
 
 # A text, or the messages of a conversation.
@@ -155,7 +155,7 @@ def generate(
   unit = policy.mesh.shape["data"]
   if show is None:
     size = -(-min(batch_size, len(prompts)) // unit) * unit
-    parts = answers.batches(tokens, size)
+    parts = batches(tokens, size)
     return _batched(policy, parts, seed, len(prompts), settings, revisions)
   # One by one; several devices all do the same.
   parts = (

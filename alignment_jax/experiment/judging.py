@@ -1,4 +1,4 @@
-"""Before against after: answers, judges, drift, and the report."""
+"""Before against after: responses, judges, drift, and the report."""
 
 import json
 import pathlib
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from alignment_jax import data, files, judges, parallel
-from alignment_jax.evaluation import answers, drift, report, win_rate
+from alignment_jax.evaluation import drift, report, responses, win_rate
 from alignment_jax.experiment import feedback_from_config, settings, stages
 from alignment_jax.families import offline_pairs
 from alignment_jax.training import metrics
@@ -48,11 +48,11 @@ def evaluate(
   page = {}
   win_rates: list[report.WinRate] = []
   if "policy" in trained:
-    after = _answers(setup, trained["policy"])
+    after = _responses(setup, trained["policy"])
     _likelihood(setup, trained["policy"], "after", numbers)
     if start is not None and start != final:
       before_params = stages.load_policy(start, setup.model, setup.mesh)
-      before = _answers(setup, before_params)
+      before = _responses(setup, before_params)
       _likelihood(setup, before_params, "before", numbers)
       _drift(setup, trained["policy"], before_params, after, numbers)
       win_rates, page = _compare(setup, before, after, rewards, numbers)
@@ -89,13 +89,13 @@ def evaluate(
   return result
 
 
-def _answers(setup, params):
-  """What a policy answers to the first held-out prompts."""
+def _responses(setup, params):
+  """What a policy responds to the first held-out prompts."""
   chosen = setup.settings.evaluation
   loader = setup.loader("prompt", "test", chosen.batch_size)
   indices = list(range(min(chosen.prompts, len(loader))))
   batch, _ = loader.rows(indices)
-  return answers.answer(
+  return responses.sample(
     setup.model,
     params,
     setup.tokenizer,
@@ -110,15 +110,15 @@ def _answers(setup, params):
 
 
 def _compare(setup, before, after, rewards, numbers):
-  """Win rates under each judge, and what the report shows of the answers."""
+  """Win rates under each judge, and what the report shows of the responses."""
   chosen = setup.settings.evaluation
   judge = judges.build(chosen.judge)
   references = _references(setup, len(before.prompts))
 
-  def said(answer):
-    return np.asarray(judge(answer.prompts, answer.texts, references))
+  def score(sampled):
+    return np.asarray(judge(sampled.prompts, sampled.texts, references))
 
-  scores = {chosen.judge: (said(before), said(after))}
+  scores = {chosen.judge: (score(before), score(after))}
   if rewards is not None:
     scores["reward model"] = (rewards(before), rewards(after))
   win_rates = []
@@ -136,7 +136,7 @@ def _compare(setup, before, after, rewards, numbers):
         count=len(won),
       )
     )
-  lengths = [answer.lengths().astype(np.float64) for answer in (before, after)]
+  lengths = [part.lengths().astype(np.float64) for part in (before, after)]
   change = lengths[1].mean() / max(lengths[0].mean(), 1e-9) - 1
   numbers += [
     report.Number(
@@ -156,20 +156,20 @@ def _compare(setup, before, after, rewards, numbers):
   numbers += [
     report.Number(
       name=f"{chosen.judge} {when}",
-      value=float(said.mean()),
+      value=float(values.mean()),
       explanation="mean score of a sampled response",
     )
-    for when, said in (("before", old), ("after", new))
+    for when, values in (("before", old), ("after", new))
   ]
   rows = [
     {
       "prompt": prompt,
-      "before": one,
-      "after": two,
-      "before_score": float(a),
-      "after_score": float(b),
+      "before": text_before,
+      "after": text_after,
+      "before_score": float(score_before),
+      "after_score": float(score_after),
     }
-    for prompt, one, two, a, b in zip(
+    for prompt, text_before, text_after, score_before, score_after in zip(
       after.prompts, before.texts, after.texts, old, new, strict=True
     )
   ]
@@ -188,19 +188,19 @@ def _compare(setup, before, after, rewards, numbers):
 
 
 def _references(setup, count):
-  """What people answered to the first held-out prompts; None if unknown."""
+  """What people responded to the first held-out prompts; None if unknown."""
   source = setup.loader("prompt", "test", 1).source
   return [source[index].get("response") for index in range(count)]
 
 
 def _drift(setup, policy, reference, after, numbers):
-  """KL to the policy before, on the answers after."""
+  """KL to the policy before, on the responses after."""
   logprobs = [
     drift.response_logprobs(
       setup.model,
       params,
       after.prompt,
-      after.responses,
+      after.tokens,
       mesh=setup.mesh,
       batch_size=setup.settings.evaluation.batch_size,
     )
@@ -212,7 +212,7 @@ def _drift(setup, policy, reference, after, numbers):
       name="KL to the policy before",
       value=kl,
       unit="nats per response",
-      explanation=f"on its own answers, standard error {error:.2g}",
+      explanation=f"on its own responses, standard error {error:.2g}",
     )
   )
 
@@ -264,13 +264,13 @@ def _reward_model(setup, numbers):
     return rewards[:, 0] > rewards[:, 1]
 
   _accuracy(setup, "reward model", first_wins, numbers)
-  return lambda answer: score(
-    answer.prompt, jax.tree.map(lambda a: a[:, None], answer.responses)
+  return lambda sampled: score(
+    sampled.prompt, jax.tree.map(lambda a: a[:, None], sampled.tokens)
   )[:, 0]
 
 
 def _preference_model(setup, numbers):
-  """The accuracy of the trained judge of two answers, if the run has one."""
+  """The accuracy of the trained judge of two responses, if the run has one."""
   path = feedback_from_config.judge_folder(setup, "preference_model")
   if not (path / stages.FINAL).is_dir():
     return

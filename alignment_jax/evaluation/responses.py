@@ -1,7 +1,7 @@
-"""What a policy answers to a list of prompts."""
+"""What a policy responds to a list of prompts."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
@@ -15,45 +15,57 @@ from alignment_jax.types import Tokens
 # Columns of padding that no prompt needs are cut down to a multiple of this.
 BUCKET = 8
 
+Tree = TypeVar("Tree")
 
-class Answers(NamedTuple):
+
+@runtime_checkable
+class Decoder(Protocol):
+  """What is asked of a tokenizer here."""
+
+  @property
+  def eos_id(self) -> int: ...
+
+  def decode(self, ids: list[int], /) -> str: ...
+
+
+class Responses(NamedTuple):
   """One response to each of N prompts.
 
   Attributes:
     prompts: as text.
     texts: the responses as text.
     prompt: [N, T] token ids, left-padded.
-    responses: [N, T] token ids, right-padded.
+    tokens: [N, T] token ids of the responses, right-padded.
   """
 
   prompts: Sequence[str]
   texts: Sequence[str]
   prompt: Tokens
-  responses: Tokens
+  tokens: Tokens
 
   def lengths(self) -> np.ndarray:
     """Tokens of each response, the end-of-sequence token included."""
-    return np.sum(self.responses.mask, axis=-1)
+    return np.sum(self.tokens.mask, axis=-1)
 
 
-def answer(
+def sample(
   model: base.Model,
   params: base.Params,
-  tokenizer,
+  tokenizer: Decoder,
   prompts: Sequence[str],
   prompt: Tokens,
   key: Key[Array, ""],
   *,
   mesh: jax.sharding.Mesh,
   batch_size: int,
-  **settings,
-) -> Answers:
+  **settings: Any,
+) -> Responses:
   """Samples one response to each prompt.
 
   Args:
     model: the network.
     params: its parameters.
-    tokenizer: has `eos_id` and `decode`.
+    tokenizer: of the prompts.
     prompts: N texts.
     prompt: the same as tokens on the host.
     key: batch n uses `fold_in(key, n)`.
@@ -62,15 +74,15 @@ def answer(
     **settings: of `sampling.generate`.
   """
 
-  def generate(params, prompt, key):
+  def generate(params: base.Params, prompt: Tokens, key: Array) -> Tokens:
     return sampling.generate(
       model, params, prompt, key, eos_id=tokenizer.eos_id, **settings
     ).responses
 
   run = parallel.guarded(
-    parallel.jit(generate, out_shardings=parallel.replicated(mesh)), "answering"
+    parallel.jit(generate, out_shardings=parallel.replicated(mesh)), "responses"
   )
-  # One width for all, so there is one program still.
+  # All batches are cut to one width, so that there is still one program.
   prompt = buckets.trim(prompt, BUCKET)
   parts = []
   for index, part in enumerate(batches(prompt, batch_size)):
@@ -79,15 +91,15 @@ def answer(
     )
     parts.append(jax.tree.map(lambda a: np.asarray(a)[:, 0], out))
   count = len(prompts)
-  responses = jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
+  tokens = jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
   texts = [
     tokenizer.decode([int(i) for i in ids[mask]])
-    for ids, mask in zip(responses.ids, responses.mask, strict=True)
+    for ids, mask in zip(tokens.ids, tokens.mask, strict=True)
   ]
-  return Answers(list(prompts), texts, prompt, responses)
+  return Responses(list(prompts), texts, prompt, tokens)
 
 
-def batches(tree, batch_size: int):
+def batches(tree: Tree, batch_size: int) -> Iterator[Tree]:
   """Host arrays in parts of one size; the last part repeats the last row."""
   count = jax.tree.leaves(tree)[0].shape[0]
   for start in range(0, count, batch_size):
