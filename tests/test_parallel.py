@@ -82,7 +82,7 @@ def pair_batch(rows=8):
 def losses_on(mesh, name):
   """Three steps of IPO, parameters born sharded."""
   model = models.make_model(name, vocabulary_size=40)
-  algorithm = algorithms.ALGORITHMS["ipo"](model, tau=0.1)
+  algorithm = algorithms.ALGORITHMS["ipo"].factory(model, tau=0.1)
   schedule = optimizers.make_schedule(
     "constant", learning_rate=1e-3, warmup_steps=0, total_steps=9
   )

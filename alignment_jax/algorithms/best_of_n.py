@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from alignment_jax import losses, rollouts
 from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
-from alignment_jax.types import Prompts
 
 
 def best_of_n(model: Model, *, sampling: rollouts.Sampling) -> Algorithm:
@@ -51,5 +50,4 @@ def best_of_n(model: Model, *, sampling: rollouts.Sampling) -> Algorithm:
     rollouts.sampled_from_policy(model, sampling, extra=extra),
     loss,
     frozen,
-    Prompts,
   )

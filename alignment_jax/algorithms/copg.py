@@ -4,7 +4,6 @@ from alignment_jax import losses, rollouts
 from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
-from alignment_jax.types import Prompts
 
 
 def copg(
@@ -47,5 +46,4 @@ def copg(
     rollouts.sampled_from_policy(model, sampling),
     loss,
     frozen,
-    Prompts,
   )

@@ -9,7 +9,6 @@ from alignment_jax.families import offline_pairs
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, means
-from alignment_jax.types import ScoredResponses
 
 
 def dro(model: Model, *, tau: float, aggregation: str = "sum") -> Algorithm:
@@ -74,4 +73,4 @@ def dro(model: Model, *, tau: float, aggregation: str = "sum") -> Algorithm:
       "empty_responses": means.weighted_mean(1.0 - real, jnp.ones_like(real)),
     }
 
-  return Algorithm(init, None, loss, frozen, ScoredResponses)
+  return Algorithm(init, None, loss, frozen)

@@ -9,7 +9,6 @@ from alignment_jax.families import kl_control
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
-from alignment_jax.types import Demonstration
 
 
 def gail(
@@ -120,5 +119,4 @@ def gail(
     Rollouts(rollouts.sample_policy(model, sampling), "none", prepare),
     loss,
     frozen,
-    Demonstration,
   )

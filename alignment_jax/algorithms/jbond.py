@@ -7,7 +7,7 @@ from alignment_jax import losses, rollouts
 from alignment_jax.algorithm import Algorithm, Rollouts
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
-from alignment_jax.types import Prompts, Tokens
+from alignment_jax.types import Tokens
 
 # Samples of the anchor that a response is ranked against, as in the paper.
 ANCHOR_SAMPLES = 2
@@ -149,6 +149,4 @@ def jbond(
     anchor = losses.ema(slow["anchor"], trainable["policy"], decay=1 - eta)
     return trainable, {**slow, "anchor": anchor}
 
-  return Algorithm(
-    init, Rollouts(sample, "reward", prepare), loss, refresh, Prompts
-  )
+  return Algorithm(init, Rollouts(sample, "reward", prepare), loss, refresh)

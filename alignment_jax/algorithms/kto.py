@@ -7,7 +7,6 @@ from alignment_jax import losses, rollouts, scoring
 from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking, means
-from alignment_jax.types import ScoredResponses
 
 
 def kto(
@@ -94,4 +93,4 @@ def kto(
       "empty_responses": means.weighted_mean(1.0 - real, jnp.ones_like(real)),
     }
 
-  return Algorithm(rollouts.with_reference, None, loss, frozen, ScoredResponses)
+  return Algorithm(rollouts.with_reference, None, loss, frozen)

@@ -15,7 +15,6 @@ from alignment_jax.families import kl_control
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking, means, returns
-from alignment_jax.types import Prompts
 
 CRITIC = {"network", "head"}
 
@@ -187,7 +186,6 @@ def ppo(
     rollouts.sampled_from_policy(model, sampling, extra=extra),
     loss,
     control.refresh,
-    Prompts,
   )
 
 

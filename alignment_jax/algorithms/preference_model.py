@@ -12,7 +12,6 @@ from alignment_jax.families import offline_pairs
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import means
-from alignment_jax.types import PreferencePair
 
 # Between a confidence of 1/2 and of 1.
 BINS = 5
@@ -81,7 +80,7 @@ def preference_model(
       "empty_responses": empty,
     }
 
-  return Algorithm(init, None, loss, frozen, PreferencePair)
+  return Algorithm(init, None, loss, frozen)
 
 
 def template_of(parts: Sequence[Sequence[int]]) -> scoring.Template:

@@ -9,7 +9,6 @@ from alignment_jax.algorithm import Algorithm, Rollouts, frozen
 from alignment_jax.families import kl_control
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, returns
-from alignment_jax.types import Demonstration
 
 # Of the two histograms of rewards that are compared.
 BINS = 10
@@ -112,7 +111,6 @@ def rcfd(
     Rollouts(rollouts.sample_policy(model, sampling), "rewards", prepare),
     loss,
     frozen,
-    Demonstration,
   )
 
 

@@ -7,7 +7,6 @@ from alignment_jax.algorithm import Algorithm
 from alignment_jax.families import kl_control
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, means
-from alignment_jax.types import Prompts
 
 BASELINES = ("none", "batch", "running")
 
@@ -106,5 +105,4 @@ def reinforce(
     rollouts.sampled_from_policy(model, sampling, extra=extra),
     loss,
     refresh,
-    Prompts,
   )

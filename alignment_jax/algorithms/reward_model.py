@@ -10,7 +10,6 @@ from alignment_jax.families import offline_pairs
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import means
-from alignment_jax.types import PreferencePair
 
 
 def reward_model(model: Model, *, pooling: str = "last") -> Algorithm:
@@ -65,4 +64,4 @@ def reward_model(model: Model, *, pooling: str = "last") -> Algorithm:
       "empty_responses": empty,
     }
 
-  return Algorithm(init, None, loss, frozen, PreferencePair)
+  return Algorithm(init, None, loss, frozen)

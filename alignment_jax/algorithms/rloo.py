@@ -5,7 +5,6 @@ from alignment_jax.algorithm import Algorithm
 from alignment_jax.families import kl_control
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
-from alignment_jax.types import Prompts
 
 
 def rloo(
@@ -72,5 +71,4 @@ def rloo(
     rollouts.sampled_from_policy(model, sampling, extra=extra),
     loss,
     control.refresh,
-    Prompts,
   )

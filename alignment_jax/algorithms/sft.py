@@ -7,7 +7,6 @@ from alignment_jax import losses, scoring
 from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.ops import means
-from alignment_jax.types import Demonstration
 
 
 def sft(model: Model) -> Algorithm:
@@ -40,4 +39,4 @@ def sft(model: Model) -> Algorithm:
       "accuracy": means.weighted_mean(greedy, real),
     }
 
-  return Algorithm(init, None, loss, frozen, Demonstration)
+  return Algorithm(init, None, loss, frozen)

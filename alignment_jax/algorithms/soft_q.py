@@ -8,7 +8,7 @@ from alignment_jax import losses, scoring
 from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model, Params
 from alignment_jax.ops import guards, means
-from alignment_jax.types import Demonstration, Tokens
+from alignment_jax.types import Tokens
 
 
 def soft_q(
@@ -58,7 +58,7 @@ def soft_q(
       ),
     }
 
-  return Algorithm(init, None, loss, frozen, Demonstration)
+  return Algorithm(init, None, loss, frozen)
 
 
 def q_and_values(

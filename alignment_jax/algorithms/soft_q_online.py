@@ -7,7 +7,6 @@ from alignment_jax.algorithm import Algorithm, Rollouts, frozen
 from alignment_jax.algorithms.soft_q import q_and_values, terminal
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
-from alignment_jax.types import Demonstration
 
 
 def soft_q_online(
@@ -108,5 +107,4 @@ def soft_q_online(
     Rollouts(rollouts.sample_policy(model, sampling), "none", prepare),
     loss,
     frozen,
-    Demonstration,
   )

@@ -8,7 +8,6 @@ from alignment_jax.algorithm import Algorithm, Rollouts
 from alignment_jax.families import iterations, online_pairs
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
-from alignment_jax.types import Prompts
 
 
 def sppo(
@@ -80,5 +79,4 @@ def sppo(
     ),
     loss,
     iterations.next_iteration(refresh_every),
-    Prompts,
   )

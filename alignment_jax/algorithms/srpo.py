@@ -11,7 +11,7 @@ from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.families import offline_pairs
 from alignment_jax.models.base import Model, Params
 from alignment_jax.ops import guards, masking, means, prompts
-from alignment_jax.types import PreferencePair, Tokens
+from alignment_jax.types import Tokens
 
 
 def srpo(
@@ -121,7 +121,7 @@ def srpo(
       "empty_responses": empty,
     }
 
-  return Algorithm(init, None, loss, frozen, PreferencePair)
+  return Algorithm(init, None, loss, frozen)
 
 
 def revision_prompt(

@@ -7,7 +7,6 @@ from alignment_jax import losses, rollouts
 from alignment_jax.algorithm import Algorithm
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
-from alignment_jax.types import Prompts
 
 
 def warp(
@@ -169,7 +168,7 @@ def warp(
     rollouts.sampled_from_policy(model, sampling, sample=sample, extra=extra),
     loss,
     refresh,
-    Prompts,
+    frozenset({"policy"}),
   )
 
 

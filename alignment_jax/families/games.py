@@ -20,7 +20,7 @@ from alignment_jax import sampling as engine
 from alignment_jax.algorithm import Algorithm, Rollouts, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
-from alignment_jax.types import Prompts, Tokens
+from alignment_jax.types import Tokens
 
 
 def against(
@@ -126,9 +126,7 @@ def game(
       **rollouts.policy_shift_metrics(rollout, batch.reference, tokens),
     }
 
-  return Algorithm(
-    init, Rollouts(sample, "preference", prepare), loss, refresh, Prompts
-  )
+  return Algorithm(init, Rollouts(sample, "preference", prepare), loss, refresh)
 
 
 def mixture(

@@ -13,7 +13,6 @@ from alignment_jax import rollouts
 from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.ops import means
-from alignment_jax.types import Prompts
 
 # (log-probabilities of tokens under the policy, Experience) -> the loss
 Reduced = Callable[[Array, rollouts.Experience], means.Mean]
@@ -60,5 +59,4 @@ def group_relative(
     rollouts.sampled_from_policy(model, sampling, extra=extra),
     loss,
     frozen,
-    Prompts,
   )

@@ -77,7 +77,7 @@ def offline_pairs(
       "empty_responses": empty,
     }
 
-  return Algorithm(init, None, loss, frozen, PreferencePair)
+  return Algorithm(init, None, loss, frozen)
 
 
 def stack(batch: PreferencePair):

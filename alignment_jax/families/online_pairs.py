@@ -12,7 +12,6 @@ from alignment_jax import errors, rollouts
 from alignment_jax.algorithm import Algorithm, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.ops import means
-from alignment_jax.types import Prompts
 
 # Preferences this near to each other are a tie: they are computed in float32.
 TIE = 1e-6
@@ -159,7 +158,6 @@ def from_pairs(
     ),
     loss,
     refresh,
-    Prompts,
   )
 
 

@@ -1,19 +1,17 @@
 """Any method by low-rank adapters (LoRA, Hu et al., 2021, arXiv:2106.09685)."""
 
-import collections
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+from jaxtyping import PyTree
 
 from alignment_jax import errors
 from alignment_jax.algorithm import Algorithm
 from alignment_jax.models import lora
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
-
-REFERENCE = "reference"
+from alignment_jax.transforms import view
 
 
 def with_lora(
@@ -40,7 +38,7 @@ def with_lora(
     algorithm: the method.
     model: the network it was made with.
     rank: of each adapter.
-    alpha: strength; the product of an adapter is scaled by alpha / rank.
+    alpha: scale; the product of an adapter is multiplied by alpha / rank.
     targets: patterns of paths of kernels; see `models.lora.init`.
 
   Returns:
@@ -51,10 +49,20 @@ def with_lora(
       `refresh` replaces what the adapters stand for.
   """
   guards.positive(alpha=alpha)
-  is_policy, is_adapters = _forms(model, rank, targets)
-  own_reference = _keeps_reference(algorithm, model, is_policy)
+  if "policy" in algorithm.replaces:
+    raise errors.UserError(
+      "this method sets the parameters anew while it learns, which adapters"
+      " cannot follow; train all parameters (config.lora.rank=0)"
+    )
+  is_policy, is_adapters = _shape_tests(model, rank, targets)
 
-  def init(key, policy_params):
+  def without_reference(slow: PyTree) -> PyTree:
+    """The method's slow state, less a reference that `base` serves as."""
+    if "reference" in algorithm.replaces or not isinstance(slow, dict):
+      return slow
+    return {name: part for name, part in slow.items() if name != "reference"}
+
+  def init(key: jax.Array, policy_params: PyTree) -> tuple[PyTree, PyTree]:
     inner_key, adapter_key = jax.random.split(key)
     trainable, slow = algorithm.init(inner_key, policy_params)
     nodes, tree = jax.tree.flatten(trainable, is_leaf=is_policy)
@@ -67,43 +75,36 @@ def with_lora(
           rank=rank,
           targets=targets,
         )
-    if own_reference:
-      slow = {name: part for name, part in slow.items() if name != REFERENCE}
-    return tree.unflatten(nodes), {"base": policy_params, "method": slow}
+    return tree.unflatten(nodes), {
+      "base": policy_params,
+      "method": without_reference(slow),
+    }
 
-  def full(trainable, slow):
+  def full(trainable: PyTree, slow: PyTree) -> tuple[PyTree, PyTree]:
     method = slow["method"]
-    if own_reference:
-      method = {**method, REFERENCE: slow["base"]}
-    merged = _merged(trainable, slow["base"], model, alpha, is_adapters)
-    return merged, method
+    # Where nothing has the name the method has no reference: one more entry of
+    # its slow state is never read.
+    if isinstance(method, dict) and "reference" not in method:
+      method = {**method, "reference": slow["base"]}
+    return _merged(trainable, slow["base"], model, alpha, is_adapters), method
 
-  def of_full(function):
-    return lambda trainable, slow, *rest: function(
-      *full(trainable, slow), *rest
-    )
-
-  def refresh(trainable, slow, step, metrics):
-    merged, method = full(trainable, slow)
-    after, method = algorithm.refresh(merged, method, step, metrics)
+  def refresh(
+    trainable: PyTree, slow: PyTree, step: jax.Array, metrics: PyTree
+  ) -> tuple[PyTree, PyTree]:
+    merged, before = full(trainable, slow)
+    after, method = algorithm.refresh(merged, before, step, metrics)
+    _check_unmoved("policy", merged, after, is_policy)
+    if "reference" not in algorithm.replaces:
+      _check_unmoved("reference", before, method, is_policy)
     kept = jax.tree.map(
-      lambda own, new: own if is_adapters(own) else new,
+      lambda adapters, new: adapters if is_adapters(adapters) else new,
       trainable,
       after,
       is_leaf=is_adapters,
     )
-    if own_reference:
-      method = {n: part for n, part in method.items() if n != REFERENCE}
-    return kept, {"base": slow["base"], "method": method}
+    return kept, {"base": slow["base"], "method": without_reference(method)}
 
-  rollouts = algorithm.rollouts
-  if rollouts is not None:
-    rollouts = rollouts._replace(
-      sample=of_full(rollouts.sample), prepare=of_full(rollouts.prepare)
-    )
-  return Algorithm(
-    init, rollouts, of_full(algorithm.loss), refresh, algorithm.batch
-  )
+  return view.through(algorithm, full)._replace(init=init, refresh=refresh)
 
 
 def merged(
@@ -121,11 +122,11 @@ def merged(
     trainable: of `with_lora`.
     slow: of `with_lora`.
     model: as given there, like the rest.
-    rank: see there.
-    alpha: see there.
-    targets: see there.
+    rank: see `with_lora`.
+    alpha: see `with_lora`.
+    targets: see `with_lora`.
   """
-  _, is_adapters = _forms(model, rank, targets)
+  _, is_adapters = _shape_tests(model, rank, targets)
   return _merged(trainable, slow["base"], model, alpha, is_adapters)
 
 
@@ -135,10 +136,43 @@ def check(model: Model, *, rank: int, targets: tuple[str, ...]) -> None:
   Raises:
     UserError: rank < 1, or a pattern that matches no kernel.
   """
-  _forms(model, rank, targets)
+  _shape_tests(model, rank, targets)
 
 
-def _merged(trainable, start, model, alpha, is_adapters):
+def same_shapes_as(tree: PyTree) -> Callable[[PyTree], bool]:
+  """Whether another tree has this one's structure and shapes."""
+
+  def shapes(tree: PyTree) -> list[tuple[int, ...] | None]:
+    return [getattr(leaf, "shape", None) for leaf in jax.tree.leaves(tree)]
+
+  structure, expected = jax.tree.structure(tree), shapes(tree)
+  return lambda other: (
+    jax.tree.structure(other) == structure and shapes(other) == expected
+  )
+
+
+def _check_unmoved(
+  name: str, before: PyTree, after: PyTree, is_policy: Callable
+) -> None:
+  """What `refresh` says that it leaves alone is handed on as it came."""
+  if not isinstance(before, dict) or not is_policy(before.get(name)):
+    return
+  leaves = zip(
+    jax.tree.leaves(before[name]), jax.tree.leaves(after[name]), strict=True
+  )
+  if any(old is not new for old, new in leaves):
+    raise ValueError(
+      f"`refresh` sets the {name} anew; name it in `Algorithm.replaces`"
+    )
+
+
+def _merged(
+  trainable: PyTree,
+  start: PyTree,
+  model: Model,
+  alpha: float,
+  is_adapters: Callable,
+) -> PyTree:
   return jax.tree.map(
     lambda node: (
       lora.merge(start, node, model.axes, alpha=alpha)
@@ -150,7 +184,9 @@ def _merged(trainable, start, model, alpha, is_adapters):
   )
 
 
-def _forms(model, rank, targets) -> tuple[Callable, Callable]:
+def _shape_tests(
+  model: Model, rank: int, targets: tuple[str, ...]
+) -> tuple[Callable, Callable]:
   """Whether a tree has the shape of the model's parameters; of its adapters."""
   key = jax.random.key(0)
   params = jax.eval_shape(model.init, key)
@@ -161,63 +197,4 @@ def _forms(model, rank, targets) -> tuple[Callable, Callable]:
     key,
     params,
   )
-  return _has_shape_of(params), _has_shape_of(adapters)
-
-
-def _has_shape_of(tree):
-  def shapes(tree):
-    return [getattr(leaf, "shape", None) for leaf in jax.tree.leaves(tree)]
-
-  structure, expected = jax.tree.structure(tree), shapes(tree)
-  return lambda other: (
-    jax.tree.structure(other) == structure and shapes(other) == expected
-  )
-
-
-def _keeps_reference(algorithm, model, is_policy):
-  """Whether the method has a reference that always is the start.
-
-  Read off `refresh`: what it hands on as it came is the same traced value.
-  """
-  key = jax.random.key(0)
-  trainable, slow = jax.eval_shape(
-    algorithm.init, key, jax.eval_shape(model.init, key)
-  )
-  found = {}
-
-  def trace(trainable, slow):
-    after, slow_after = algorithm.refresh(
-      trainable,
-      slow,
-      jnp.ones((), jnp.int32),
-      collections.defaultdict(lambda: jnp.zeros(())),
-    )
-    found["moved"] = any(
-      is_policy(before) and not _same(before, new)
-      for before, new in zip(
-        jax.tree.leaves(trainable, is_leaf=is_policy),
-        jax.tree.leaves(after, is_leaf=is_policy),
-        strict=True,
-      )
-    )
-    found["reference"] = (
-      isinstance(slow, dict)
-      and is_policy(slow.get(REFERENCE))
-      and _same(slow[REFERENCE], slow_after[REFERENCE])
-    )
-    return after, slow_after
-
-  jax.eval_shape(trace, trainable, slow)
-  if found["moved"]:
-    raise errors.UserError(
-      "this method sets the parameters anew while it learns, which adapters"
-      " cannot follow; train all parameters (config.lora.rank=0)"
-    )
-  return found["reference"]
-
-
-def _same(one, other):
-  return all(
-    a is b
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-  )
+  return same_shapes_as(params), same_shapes_as(adapters)

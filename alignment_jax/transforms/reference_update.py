@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
 from alignment_jax import errors, losses
-from alignment_jax.algorithm import Algorithm
+from alignment_jax.algorithm import Algorithm, Refresh
 from alignment_jax.ops import guards
+from alignment_jax.transforms.elastic_reset import elastic_reset
 
 
 def frozen(algorithm: Algorithm) -> Algorithm:
@@ -15,7 +17,7 @@ def frozen(algorithm: Algorithm) -> Algorithm:
   return algorithm
 
 
-def reference_ema(algorithm: Algorithm, *, decay: float) -> Algorithm:
+def ema(algorithm: Algorithm, *, decay: float) -> Algorithm:
   """The reference follows the policy as an exponential moving average.
 
   Args:
@@ -27,15 +29,17 @@ def reference_ema(algorithm: Algorithm, *, decay: float) -> Algorithm:
   """
   guards.fraction(decay=decay)
 
-  def refresh(trainable, slow, step, metrics):
+  def refresh(
+    trainable: PyTree, slow: PyTree, step: jax.Array, metrics: PyTree
+  ) -> tuple[PyTree, PyTree]:
     trainable, slow = algorithm.refresh(trainable, slow, step, metrics)
     reference = losses.ema(slow["reference"], trainable["policy"], decay=decay)
     return trainable, {**slow, "reference": reference}
 
-  return _with_reference(algorithm, refresh, "reference_ema")
+  return _moving_the_reference(algorithm, refresh, "ema")
 
 
-def reference_copy(algorithm: Algorithm, *, every: int) -> Algorithm:
+def periodic_copy(algorithm: Algorithm, *, every: int) -> Algorithm:
   """The reference becomes the policy every so many updates.
 
   Args:
@@ -47,7 +51,9 @@ def reference_copy(algorithm: Algorithm, *, every: int) -> Algorithm:
   """
   guards.positive(every=every)
 
-  def refresh(trainable, slow, step, metrics):
+  def refresh(
+    trainable: PyTree, slow: PyTree, step: jax.Array, metrics: PyTree
+  ) -> tuple[PyTree, PyTree]:
     trainable, slow = algorithm.refresh(trainable, slow, step, metrics)
     now = step % every == 0
     reference = jax.tree.map(
@@ -57,84 +63,34 @@ def reference_copy(algorithm: Algorithm, *, every: int) -> Algorithm:
     )
     return trainable, {**slow, "reference": reference}
 
-  return _with_reference(algorithm, refresh, "reference_copy")
-
-
-def elastic_reset(
-  algorithm: Algorithm, *, decay: float, period: int
-) -> Algorithm:
-  """The policy falls back to its average, the average to the start.
-
-  Noukhovitch et al., 2023 (arXiv:2312.07551); see `losses.elastic_reset`.
-  Neither a value network nor the optimiser's state is touched.
-
-  Args:
-    algorithm: any method with a policy.
-    decay: of the average, in [0, 1].
-    period: updates between two resets, >= 1.
-  """
-  guards.fraction(decay=decay)
-  guards.positive(period=period)
-
-  def init(key, policy_params, *starts):
-    trainable, slow = algorithm.init(key, policy_params, *starts)
-    copies = (jax.tree.map(jnp.copy, trainable["policy"]) for _ in range(2))
-    average, initial = copies
-    return trainable, {"method": slow, "average": average, "initial": initial}
-
-  def refresh(trainable, slow, step, metrics):
-    trainable, method = algorithm.refresh(
-      trainable, slow["method"], step, metrics
-    )
-    policy, average = losses.elastic_reset(
-      trainable["policy"],
-      slow["average"],
-      slow["initial"],
-      step,
-      decay=decay,
-      period=period,
-    )
-    return {**trainable, "policy": policy}, {
-      "method": method,
-      "average": average,
-      "initial": slow["initial"],
-    }
-
-  def of_method(function):
-    return lambda trainable, slow, *rest: function(
-      trainable, slow["method"], *rest
-    )
-
-  rollouts = algorithm.rollouts
-  if rollouts is not None:
-    rollouts = rollouts._replace(
-      sample=of_method(rollouts.sample), prepare=of_method(rollouts.prepare)
-    )
-  return algorithm._replace(
-    init=init,
-    rollouts=rollouts,
-    loss=of_method(algorithm.loss),
-    refresh=refresh,
-  )
+  return _moving_the_reference(algorithm, refresh, "periodic_copy")
 
 
 # A factory takes the algorithm, then keywords.
-REFRESHERS: dict[str, Callable[..., Algorithm]] = {
+REFERENCE_UPDATES: dict[str, Callable[..., Algorithm]] = {
   "elastic_reset": elastic_reset,
+  "ema": ema,
   "frozen": frozen,
-  "reference_copy": reference_copy,
-  "reference_ema": reference_ema,
+  "periodic_copy": periodic_copy,
 }
 
 
-def _with_reference(algorithm, refresh, name):
-  def init(key, policy_params, *starts):
+def _moving_the_reference(
+  algorithm: Algorithm, refresh: Refresh, name: str
+) -> Algorithm:
+  def init(
+    key: jax.Array, policy_params: PyTree, *starts: PyTree
+  ) -> tuple[PyTree, PyTree]:
     trainable, slow = algorithm.init(key, policy_params, *starts)
     if not (isinstance(slow, dict) and "reference" in slow):
       raise errors.UserError(
-        f"refresh '{name}' moves a method's reference, and this one has none;"
-        " choose refresh 'frozen' or another algorithm"
+        f"reference update '{name}' moves a method's reference, and this one"
+        " has none; choose 'frozen' or another algorithm"
       )
     return trainable, slow
 
-  return algorithm._replace(init=init, refresh=refresh)
+  return algorithm._replace(
+    init=init,
+    refresh=refresh,
+    replaces=algorithm.replaces | {"reference"},
+  )

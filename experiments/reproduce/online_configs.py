@@ -53,7 +53,7 @@ def settings(name: str, start: str):
   config.init_from = start
   config.training.steps = STEPS
   config.training.log_every = 2
-  # ScoredRollout afterwards, with more prompts.
+  # Judged afterwards, with more prompts.
   config.evaluation.prompts = 0
   return config
 

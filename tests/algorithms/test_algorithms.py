@@ -1,5 +1,6 @@
 """Every entry of the table: one step, and the meaning of its batch."""
 
+import collections
 import inspect
 
 import jax
@@ -7,19 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, models, optimizers, types
+from alignment_jax import algorithms, models, optimizers, rollouts, types
 from alignment_jax.training import state, step
 
-SETTINGS = {
-  "dpo": {"beta": 0.1},
-  "dro": {"tau": 1.0},
-  "ipo": {"tau": 0.1},
-  "kto": {"beta": 0.1},
-  "preference_model": {"template": ((3,), (4,), (5,))},
-  "reward_model": {},
-  "sft": {},
-  "soft_q": {"lam": 0.1, "eos_id": 1},
-  "srpo": {"beta": 0.1, "alpha": 0.8, "template": ((3,), (4,))},
+OFFLINE = {
+  name: method
+  for name, method in algorithms.ALGORITHMS.items()
+  if not method.samples
 }
 ROWS = 8
 
@@ -52,10 +47,21 @@ def batch_of(kind, seed=0):
   )
 
 
+def made(entry, model):
+  """The method with the settings that its entry names for tests."""
+  end = {"eos_id": 1} if entry.needs_eos else {}
+  if entry.samples:
+    end["sampling"] = rollouts.Sampling(
+      samples=2, max_tokens=3, temperature=1.0, eos_id=1
+    )
+  return entry.factory(model, **entry.tiny, **end)
+
+
 def trained(name, *, microbatches=1, steps=1, seed=0, keep=None):
   """The state and metrics after some steps on one batch."""
   model = models.make_model("decoder_tiny", vocabulary_size=40)
-  algorithm = algorithms.ALGORITHMS[name](model, **SETTINGS[name])
+  entry = OFFLINE[name]
+  algorithm = made(entry, model)
   schedule = optimizers.make_schedule(
     "constant", learning_rate=3e-3, warmup_steps=0, total_steps=99
   )
@@ -66,7 +72,7 @@ def trained(name, *, microbatches=1, steps=1, seed=0, keep=None):
   first = jax.jit(
     lambda: state.make_state(algorithm, optimizer, key, model.init(key))
   )()
-  batch = batch_of(algorithm.batch, seed)
+  batch = batch_of(entry.data, seed)
   if keep is not None:
     batch = jax.tree.map(lambda a: a[keep], batch)
   update = jax.jit(
@@ -79,20 +85,7 @@ def trained(name, *, microbatches=1, steps=1, seed=0, keep=None):
   return first, now, history
 
 
-def test_the_table_and_these_tests_name_the_same_methods():
-  model = models.make_model("decoder_tiny", vocabulary_size=40)
-  offline = {
-    name
-    for name, factory in algorithms.ALGORITHMS.items()
-    if "sampling" not in inspect.signature(factory).parameters
-  }
-  assert SETTINGS.keys() == offline
-  for name in offline:
-    method = algorithms.ALGORITHMS[name](model, **SETTINGS[name])
-    assert method.rollouts is None
-
-
-@pytest.mark.parametrize("name", sorted(SETTINGS))
+@pytest.mark.parametrize("name", sorted(OFFLINE))
 def test_a_step_keeps_the_tree_and_the_loss_falls(name):
   first, last, history = trained(name, steps=12)
   assert jax.tree.structure(first) == jax.tree.structure(last)
@@ -103,6 +96,51 @@ def test_a_step_keeps_the_tree_and_the_loss_falls(name):
   assert all(np.isfinite(v) for m in history for v in m.values())
   assert history[-1]["loss"] < history[0]["loss"]
   assert int(last.step) == 12
+  assert set(OFFLINE[name].headline) <= history[0].keys()
+
+
+@pytest.mark.parametrize("name", sorted(algorithms.ALGORITHMS))
+def test_a_method_says_what_its_refresh_replaces(name, table_of):
+  # What `refresh` hands on as it came is the same traced value.
+  model, entry = table_of(8), algorithms.ALGORITHMS[name]
+  algorithm, key = made(entry, model), jax.random.key(0)
+  trainable, slow = jax.eval_shape(
+    algorithm.init, key, jax.eval_shape(model.init, key)
+  )
+  replaced = set()
+
+  def note(part, before, after):
+    pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+    if any(old is not new for old, new in pairs):
+      replaced.add(part)
+
+  def refresh(trainable, slow):
+    metrics = collections.defaultdict(lambda: jnp.zeros(()))
+    after, slow_after = algorithm.refresh(
+      trainable, slow, jnp.ones((), jnp.int32), metrics
+    )
+    note("policy", trainable, after)
+    if "reference" in slow:
+      note("reference", slow["reference"], slow_after["reference"])
+    return after, slow_after
+
+  jax.eval_shape(refresh, trainable, slow)
+  assert algorithm.replaces == replaced
+
+
+@pytest.mark.parametrize("name", sorted(algorithms.ALGORITHMS))
+def test_an_entry_names_keywords_of_its_factory(name):
+  entry = algorithms.ALGORITHMS[name]
+  keywords = inspect.signature(entry.factory).parameters.keys()
+  needed = {*entry.tiny, *entry.token_keywords}
+  needed |= {"sampling"} if entry.samples else set()
+  needed |= {"eos_id"} if entry.needs_eos else set()
+  assert needed <= keywords
+  assert ("sampling" in keywords, "eos_id" in keywords) == (
+    entry.samples,
+    entry.needs_eos,
+  )
+  assert entry.factory.__name__ == name
 
 
 @pytest.mark.parametrize("name", ["dpo", "dro", "ipo", "kto"])
@@ -154,7 +192,7 @@ def test_dpo_starts_at_log_two():
 def test_a_fair_coin_as_label_moves_ipo_towards_no_margin():
   # p = 1/2: loss 1/2 (h - t)^2 + 1/2 (h + t)^2, whose gradient at h = 0 is 0.
   model = models.make_model("decoder_tiny", vocabulary_size=40)
-  algorithm = algorithms.ALGORITHMS["ipo"](model, tau=0.1)
+  algorithm = algorithms.ALGORITHMS["ipo"].factory(model, tau=0.1)
   params = jax.jit(model.init)(jax.random.key(0))
   trainable, slow = algorithm.init(jax.random.key(0), params)
   batch = batch_of(types.PreferencePair)
@@ -170,7 +208,7 @@ def test_a_fair_coin_as_label_moves_ipo_towards_no_margin():
 @pytest.mark.parametrize("aggregation", ["sum", "mean"])
 def test_aggregation_decides_what_a_margin_is(aggregation):
   model = models.make_model("decoder_tiny", vocabulary_size=40)
-  algorithm = algorithms.ALGORITHMS["dpo"](
+  algorithm = algorithms.ALGORITHMS["dpo"].factory(
     model, beta=1.0, aggregation=aggregation
   )
   params = jax.jit(model.init)(jax.random.key(0))

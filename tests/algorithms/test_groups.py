@@ -27,7 +27,7 @@ def sampling(samples=K):
 
 
 def method(world, name, samples=K, **settings):
-  return algorithms.ALGORITHMS[name](
+  return algorithms.ALGORITHMS[name].factory(
     world.model, sampling=sampling(samples), **settings
   )
 

@@ -52,7 +52,7 @@ def sigmoid(x):
 
 def test_the_loss_is_the_papers_with_the_next_rows_response(setting):
   model, policy, reference, batch = setting
-  method = algorithms.ALGORITHMS["kto"](model, beta=BETA, **LAMBDAS)
+  method = algorithms.ALGORITHMS["kto"].factory(model, beta=BETA, **LAMBDAS)
   total, metrics = jax.jit(method.loss)(
     {"policy": policy}, {"reference": reference}, batch, jax.random.key(0)
   )
@@ -71,7 +71,7 @@ def test_the_loss_is_the_papers_with_the_next_rows_response(setting):
 
 def test_the_gradient_lifts_what_is_desirable_and_holds_the_point(setting):
   model, policy, _, batch = setting
-  method = algorithms.ALGORITHMS["kto"](model, beta=BETA)
+  method = algorithms.ALGORITHMS["kto"].factory(model, beta=BETA)
   gradient = jax.jit(
     jax.grad(
       lambda params, rewards: (
@@ -102,7 +102,7 @@ def test_the_gradient_lifts_what_is_desirable_and_holds_the_point(setting):
 
 def test_one_row_has_no_reference_point(setting):
   model, policy, reference, batch = setting
-  method = algorithms.ALGORITHMS["kto"](model, beta=BETA)
+  method = algorithms.ALGORITHMS["kto"].factory(model, beta=BETA)
   one = jax.tree.map(lambda a: a[:1], batch)
   with pytest.raises(ValueError, match="at least 2 rows"):
     method.loss(

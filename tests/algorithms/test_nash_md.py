@@ -119,7 +119,7 @@ def test_a_rollout_holds_the_policy_and_then_its_opponent(table_world, name):
   """Frequencies of 4,000 of each, within five standard errors."""
   world, rows = table_world, 4000
   options = {"nash_md": {"beta": 0.5}, "nash_ema": {"decay": 0.5}}
-  algorithm = algorithms.ALGORITHMS[name](
+  algorithm = algorithms.ALGORITHMS[name].factory(
     world.model, sampling=sampling(), tau=TAU, **options.get(name, {})
   )
   opponents = {

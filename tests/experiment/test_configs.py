@@ -46,7 +46,7 @@ GIVEN = {"model", "sampling", "eos_id"}
 def test_a_config_names_every_setting_of_its_method(name):
   # A flag can only set what is there.
   config = importlib.import_module(f"configs.{name}").get_config()
-  factory = algorithms.ALGORITHMS[config.algorithm.name]
+  factory = algorithms.ALGORITHMS[config.algorithm.name].factory
   settings = set(inspect.signature(factory).parameters) - GIVEN
   assert settings == set(config.algorithm) - {"name"}
 

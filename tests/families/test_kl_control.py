@@ -61,7 +61,7 @@ def test_a_method_uses_the_coefficient_that_was_moved(table_world, name):
     slow["baseline"] = {"total": jnp.zeros(()), "weight": jnp.zeros(())}
 
   def prepared(beta, target, **more):
-    algorithm = algorithms.ALGORITHMS[name](
+    algorithm = algorithms.ALGORITHMS[name].factory(
       world.model, sampling=SAMPLING, beta=beta, kl_target=target
     )
     batch = algorithm.rollouts.prepare(

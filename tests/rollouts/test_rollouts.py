@@ -15,35 +15,9 @@ from alignment_jax.parallel import make_mesh
 from alignment_jax.training import batch_sources, state, step
 
 ONLINE = {
-  "best_of_n": {},
-  "best_response": {"tau": 0.1},
-  "copg": {"beta": 0.05},
-  "dapo": {"clip_low": 0.2, "clip_high": 0.28},
-  "dr_grpo": {"clip": 0.2},
-  "gail": {"beta": 0.05, "imitation": 0.1},
-  "grpo": {"clip": 0.2, "beta": 0.04},
-  "gspo": {"clip_low": 3e-4, "clip_high": 4e-4},
-  "inpo": {
-    "eta": 0.3,
-    "tau": 0.1,
-    "choice": "best_and_worst",
-    "refresh_every": 2,
-  },
-  "ipo_md": {"tau": 0.1, "beta": 0.25},
-  "jbond": {"beta": 0.5, "gamma": 0.1, "eta": 0.02},
-  "nash_ema": {"tau": 0.1, "decay": 0.9},
-  "nash_md": {"tau": 0.1, "beta": 0.25},
-  "online_dpo": {"beta": 0.1},
-  "online_ipo": {"tau": 0.1},
-  "ppo": {"beta": 0.05},
-  "rcfd": {},
-  "reinforce": {"beta": 0.05},
-  "rloo": {"beta": 0.05},
-  "self_play": {"tau": 0.1},
-  "soft_q_online": {"lam": 0.1, "mix": 0.1},
-  "sppo": {"eta": 10.0, "refresh_every": 2},
-  "warp": {"beta": 0.1, "mu": 0.01, "eta": 0.3, "phase": 2},
-  "xpo": {"beta": 0.1, "alpha": 1e-3},
+  name: method
+  for name, method in algorithms.ALGORITHMS.items()
+  if method.samples
 }
 ROWS, TARGET = 8, 5
 
@@ -96,7 +70,8 @@ def method(name, model, **changes):
       **changes,
     }
   )
-  return algorithms.ALGORITHMS[name](model, sampling=sampling, **ONLINE[name])
+  entry = ONLINE[name]
+  return entry.factory(model, sampling=sampling, **entry.tiny)
 
 
 def one_update(name, model, *, devices=1, **options):
@@ -121,7 +96,7 @@ def one_update(name, model, *, devices=1, **options):
       types.Prompts: lambda: types.Prompts(prompt),
       types.Demonstration: lambda: types.Demonstration(prompt, answer),
     }
-    return data[algorithm.batch](), {}
+    return data[ONLINE[name].data](), {}
 
   mesh = make_mesh(data=-1, fsdp=1, tensor=1, devices=jax.devices()[:devices])
   judge = judge_for(algorithm.rollouts.feedback)
@@ -134,12 +109,16 @@ def one_update(name, model, *, devices=1, **options):
   return first, last, jax.device_get(metrics), batch, about
 
 
-def test_the_table_and_these_tests_name_the_same_methods():
-  assert ONLINE.keys() == {
-    name
-    for name, factory in algorithms.ALGORITHMS.items()
-    if "sampling" in inspect.signature(factory).parameters
-  }
+@pytest.mark.parametrize("name", sorted(ONLINE))
+def test_an_entry_names_the_feedback_of_its_method(name, table_of):
+  entry = ONLINE[name]
+  expected = entry.feedback_for(entry.tiny)
+  assert method(name, table_of(16)).rollouts.feedback == expected
+  parameters = inspect.signature(entry.factory).parameters
+  if entry.feedback_keyword is None:
+    return
+  # The entry says the default of the keyword.
+  assert parameters[entry.feedback_keyword].default == entry.feedback
 
 
 @pytest.mark.parametrize("name", sorted(ONLINE))
@@ -161,6 +140,7 @@ def test_a_step_keeps_the_tree_and_reports_finite_numbers(name, table_of):
   assert max(moved) > 0
   assert all(np.isfinite(value) for value in metrics.values()), metrics
   assert about["staleness"] == 0
+  assert set(ONLINE[name].headline) <= metrics.keys()
   # The policy is the one that sampled: before the update nothing has moved.
   assert metrics["ratio/mean"] == pytest.approx(1, abs=1e-4)
   assert metrics["ratio/logprob_mismatch"] < 1e-5

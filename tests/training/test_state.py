@@ -15,7 +15,7 @@ def sharing(key, params):
   return {"policy": params, "value": params}, {"reference": params}
 
 
-ALGORITHM = Algorithm(sharing, None, None, frozen, dict)
+ALGORITHM = Algorithm(sharing, None, None, frozen)
 
 
 def made(params):

@@ -82,13 +82,13 @@ def optimizer_of(weight_decay=0.0):
 @functools.cache
 def trained(name, steps=8):
   """The method, its state before and after some steps, and its metrics."""
-  method = algorithms.ALGORITHMS[name](model(), **METHODS[name])
+  method = algorithms.ALGORITHMS[name].factory(model(), **METHODS[name])
   low = lora.with_lora(method, model(), **LORA)
   optimizer = optimizer_of()
   key = jax.random.key(0)
   first = state.make_state(low, optimizer, key, copied(start()))
   update = jax.jit(step.make_update(low, optimizer))
-  batch = batch_of(low.batch)
+  batch = batch_of(algorithms.ALGORITHMS[name].data)
   now, history = first, []
   for _ in range(steps):
     now, metrics = update(now, batch, key)
@@ -104,9 +104,9 @@ def assert_same(one, other):
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_what_a_method_trains_of_the_policys_shape_starts_from_the_policy(name):
   # What adapters on the policy stand for, whichever tree they are in.
-  method = algorithms.ALGORITHMS[name](model(), **METHODS[name])
+  method = algorithms.ALGORITHMS[name].factory(model(), **METHODS[name])
   trainable, slow = method.init(jax.random.key(0), start())
-  is_policy = lora._has_shape_of(start())
+  is_policy = lora.same_shapes_as(start())
   found = [
     node
     for node in jax.tree.leaves((trainable, slow), is_leaf=is_policy)
@@ -133,7 +133,7 @@ def test_at_the_start_the_loss_is_that_of_the_method(name):
 
   trainable = whole(first.trainable)
   _, slow = method.init(jax.random.key(0), start())
-  batch = batch_of(method.batch)
+  batch = batch_of(algorithms.ALGORITHMS[name].data)
   inner, _ = jax.jit(method.loss)(trainable, slow, batch, None)
   outer, _ = jax.jit(low.loss)(first.trainable, first.slow, batch, None)
   np.testing.assert_array_equal(inner.total, outer.total)
@@ -196,7 +196,7 @@ def test_a_frozen_reference_is_not_kept_a_second_time():
 
 def test_the_base_is_no_constant_of_the_program():
   _, low, first, _, _ = trained("dro")
-  batch = batch_of(low.batch)
+  batch = batch_of(algorithms.ALGORITHMS["dro"].data)
   optimizer = optimizer_of()
   largest = 16  # numbers; every kernel has more
   for traced in (
@@ -234,7 +234,8 @@ def test_networks_of_one_method_have_adapters_of_their_own():
 def test_a_restored_run_goes_on_bit_for_bit(tmp_path):
   _, low, first, whole, _ = trained("ipo")
   update = jax.jit(step.make_update(low, optimizer_of()))
-  batch, key = batch_of(low.batch), jax.random.key(0)
+  batch = batch_of(algorithms.ALGORITHMS["ipo"].data)
+  key = jax.random.key(0)
   for _ in range(3):
     first, _ = update(first, batch, key)
   placed = jax.tree.map(lambda leaf: leaf.sharding, first)
@@ -248,7 +249,7 @@ def test_a_restored_run_goes_on_bit_for_bit(tmp_path):
 
 
 def test_weight_decay_pulls_the_adapters_towards_nothing():
-  method = algorithms.ALGORITHMS["ipo"](model(), tau=0.1)
+  method = algorithms.ALGORITHMS["ipo"].factory(model(), tau=0.1)
   low = lora.with_lora(method, model(), **LORA)
   optimizer = optimizer_of(weight_decay=0.5)
   trainable, _ = low.init(jax.random.key(0), start())
@@ -262,15 +263,17 @@ def test_weight_decay_pulls_the_adapters_towards_nothing():
     np.testing.assert_allclose(change, -5e-3 * leaf, rtol=1e-6)
 
 
-def imitating(refresh, extra=()):
-  """SFT with a slow state and a `refresh` of one's own."""
-  method = algorithms.ALGORITHMS["sft"](model())
+def imitating(refresh, extra=(), replaces=()):
+  """SFT with a slow state and another `refresh`."""
+  method = algorithms.ALGORITHMS["sft"].factory(model())
 
   def init(key, policy):
     trainable, _ = method.init(key, policy)
     return trainable, {name: copied(policy) for name in extra}
 
-  return method._replace(init=init, refresh=refresh)
+  return method._replace(
+    init=init, refresh=refresh, replaces=frozenset(replaces)
+  )
 
 
 def test_an_average_of_the_policy_follows_the_merged_parameters():
@@ -290,7 +293,9 @@ def test_an_average_of_the_policy_follows_the_merged_parameters():
   first = state.make_state(low, optimizer, jax.random.key(0), copied(start()))
   assert set(first.slow["method"]) == {"ema"}
   now, _ = jax.jit(step.make_update(low, optimizer))(
-    first, batch_of(low.batch), jax.random.key(0)
+    first,
+    batch_of(algorithms.ALGORITHMS["sft"].data),
+    jax.random.key(0),
   )
   merged = lora.merged(now.trainable, now.slow, model(), **LORA)["policy"]
   for average, a, b in zip(
@@ -307,7 +312,9 @@ def test_a_reference_that_moves_is_kept_apart_from_the_base():
     del step, metrics
     return trainable, {**slow, "reference": trainable["policy"]}
 
-  low = lora.with_lora(imitating(refresh, ("reference",)), model(), **LORA)
+  low = lora.with_lora(
+    imitating(refresh, ("reference",), replaces=("reference",)), model(), **LORA
+  )
   trainable, slow = low.init(jax.random.key(0), start())
   assert set(slow["method"]) == {"reference"}
   trainable = jax.tree.map(lambda leaf: leaf + 0.1, trainable)
@@ -323,7 +330,24 @@ def test_a_method_that_sets_the_policy_anew_is_refused():
     return {"policy": slow["ema"]}, slow
 
   with pytest.raises(errors.UserError, match="adapters cannot follow"):
-    lora.with_lora(imitating(refresh, ("ema",)), model(), **LORA)
+    lora.with_lora(
+      imitating(refresh, ("ema",), replaces=("policy",)), model(), **LORA
+    )
+
+
+@pytest.mark.parametrize("name", ["policy", "reference"])
+def test_a_refresh_that_hides_what_it_replaces_is_caught(name):
+  def refresh(trainable, slow, step, metrics):
+    del step, metrics
+    policy, reference = trainable["policy"], slow["reference"]
+    if name == "policy":
+      return {"policy": jax.tree.map(jnp.negative, policy)}, slow
+    return trainable, {"reference": jax.tree.map(jnp.negative, reference)}
+
+  low = lora.with_lora(imitating(refresh, ("reference",)), model(), **LORA)
+  trainable, slow = low.init(jax.random.key(0), start())
+  with pytest.raises(ValueError, match=f"sets the {name} anew"):
+    low.refresh(trainable, slow, jnp.ones((), jnp.int32), {})
 
 
 def test_sampling_and_judging_see_full_parameters():
@@ -361,12 +385,12 @@ def test_sampling_and_judging_see_full_parameters():
   ],
 )
 def test_adapters_that_cannot_be_are_refused(change, message):
-  method = algorithms.ALGORITHMS["ipo"](model(), tau=0.1)
+  method = algorithms.ALGORITHMS["ipo"].factory(model(), tau=0.1)
   with pytest.raises(errors.UserError, match=message):
     lora.with_lora(method, model(), **{**LORA, **change})
 
 
 def test_no_strength_is_refused():
-  method = algorithms.ALGORITHMS["ipo"](model(), tau=0.1)
+  method = algorithms.ALGORITHMS["ipo"].factory(model(), tau=0.1)
   with pytest.raises(ValueError, match="alpha must be > 0"):
     lora.with_lora(method, model(), **{**LORA, "alpha": 0.0})

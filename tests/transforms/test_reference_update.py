@@ -190,7 +190,7 @@ def test_a_method_that_samples_sees_its_own_slow_state(table_world):
 
 
 def test_the_reference_follows_as_an_average(table_world):
-  states = by_dpo(table_world, reference_update.reference_ema, 3, decay=DECAY)
+  states = by_dpo(table_world, reference_update.ema, 3, decay=DECAY)
   reference = table_world.policy
   for now in states[1:]:
     reference = jax.tree.map(
@@ -202,7 +202,7 @@ def test_the_reference_follows_as_an_average(table_world):
 
 
 def test_the_reference_is_copied_now_and_then(table_world):
-  states = by_dpo(table_world, reference_update.reference_copy, 5, every=2)
+  states = by_dpo(table_world, reference_update.periodic_copy, 5, every=2)
   want = [0, 0, 2, 2, 4, 4]
   for now, source in zip(states, want, strict=True):
     same(now.slow["reference"], states[source].trainable["policy"])
@@ -210,16 +210,16 @@ def test_the_reference_is_copied_now_and_then(table_world):
 
 @pytest.mark.parametrize(
   "name, settings",
-  [("reference_ema", {"decay": 0.5}), ("reference_copy", {"every": 2})],
+  [("ema", {"decay": 0.5}), ("periodic_copy", {"every": 2})],
 )
 def test_a_method_without_a_reference_cannot_move_it(
   table_world, name, settings
 ):
-  algorithm = reference_update.REFRESHERS[name](
+  algorithm = reference_update.REFERENCE_UPDATES[name](
     algorithms.sft(table_world.model), **settings
   )
   with pytest.raises(
-    errors.UserError, match=f"refresh '{name}' moves a method's reference"
+    errors.UserError, match=f"reference update '{name}' moves a method's reference"
   ):
     algorithm.init(jax.random.key(0), table_world.policy)
 
@@ -227,8 +227,8 @@ def test_a_method_without_a_reference_cannot_move_it(
 @pytest.mark.parametrize(
   "name, settings, message",
   [
-    ("reference_ema", {"decay": 1.5}, "decay"),
-    ("reference_copy", {"every": 0}, "every"),
+    ("ema", {"decay": 1.5}, "decay"),
+    ("periodic_copy", {"every": 0}, "every"),
     ("elastic_reset", {"decay": -0.1, "period": 3}, "decay"),
     ("elastic_reset", {"decay": 0.5, "period": 0}, "period"),
   ],
@@ -237,7 +237,7 @@ def test_settings_out_of_range_are_refused(
   table_world, name, settings, message
 ):
   with pytest.raises(ValueError, match=message):
-    reference_update.REFRESHERS[name](
+    reference_update.REFERENCE_UPDATES[name](
       algorithms.dpo(table_world.model, beta=0.5), **settings
     )
 
