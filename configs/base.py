@@ -36,7 +36,7 @@ def offline(
     ),
     mesh=dict(data=-1, fsdp=1, tensor=1),
     sampling=None,
-    refresh=dict(name="frozen"),
+    reference_update=dict(name="frozen"),
     lora=dict(rank=0, alpha=16.0, targets=("*/attention/*/kernel",)),
     sft=stage(
       dict(name="sft"), learning_rate=3e-3, steps=1200, batch_size=32, warmup=50

@@ -31,7 +31,7 @@ def get_config(size: str = "") -> base.ConfigDict:
     learning_rate=3e-4,
     steps=150,
   )
-  config.refresh = dict(
+  config.reference_update = dict(
     name="elastic_reset", decay=0.975, period=4 if size == "tiny" else 50
   )
   return base.sized(config, size)

@@ -10,9 +10,10 @@ import inspect
 import pathlib
 import re
 import textwrap
+import typing
 from collections.abc import Callable, Iterator
 
-from alignment_jax import algorithms, losses
+from alignment_jax import algorithm, algorithms, losses
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROOFS = (
@@ -61,20 +62,6 @@ gradients = jax.grad(objective)(params, batch)
 ```
 """
 
-# The same of `algorithms`.
-ALGORITHMS = {
-  "From data": (
-    "sft reward_model preference_model dpo ipo kto dro soft_q srpo"
-  ),
-  "From rewards of its own samples": (
-    "reinforce rloo ppo grpo dr_grpo dapo gspo copg rcfd best_of_n jbond warp"
-  ),
-  "From preferences between its own samples": (
-    "nash_md nash_ema self_play best_response online_dpo online_ipo ipo_md xpo"
-    " sppo inpo"
-  ),
-  "To be taken for demonstrations": "soft_q_online gail",
-}
 # Tests of an algorithm that has no file of its own.
 SHARED = {
   "soft_q_online": "test_soft_q.py",
@@ -86,7 +73,7 @@ ALGORITHMS_HEAD = """\
 
 Written by `docs/make_pages.py` from the code. An algorithm says which arrays go
 to which loss; `config.algorithm` holds its name and its settings, and
-`config.sampling` how those that sample do it. `--config.refresh.name` makes the
+`config.sampling` how those that sample do it. `--config.reference_update.name` makes the
 reference of any of them follow the policy. The names of the tests say what is
 shown; those on expected gradients enumerate every response of a small world and
 compare with the exact gradient.
@@ -166,25 +153,21 @@ def losses_page() -> str:
 
 def algorithms_page() -> str:
   """`algorithms.md`."""
-  listed = set(" ".join(ALGORITHMS.values()).split())
-  if listed != set(algorithms.ALGORITHMS):
-    raise ValueError(
-      "ALGORITHMS here and in the code differ:"
-      f" {listed ^ set(algorithms.ALGORITHMS)}"
-    )
   parts = [ALGORITHMS_HEAD]
-  for title, names in ALGORITHMS.items():
-    parts.append(f"## {title}\n")
-    for name in names.split():
-      function = algorithms.ALGORITHMS[name]
+  for section in typing.get_args(algorithm.Section):
+    parts.append(f"## {section}\n")
+    for name, method in algorithms.ALGORITHMS.items():
+      if method.section != section:
+        continue
       file = f"tests/algorithms/{SHARED.get(name, f'test_{name}.py')}"
       last = f"`{file}`"
       if name not in SHARED:
         last += f": {'; '.join(_tests(ROOT / file))}."
       if (ROOT / "configs" / f"{name}.py").exists():
         last = f"`configs/{name}.py`, {last}"
-      paper = inspect.getmodule(function).__doc__.partition("\n\n")[0]
-      parts.append(entry(name, function, first=paper, last=last))
+      module = inspect.getmodule(method.factory)
+      paper = module.__doc__.partition("\n\n")[0]
+      parts.append(entry(name, method.factory, first=paper, last=last))
   return "\n".join(parts)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alignment_jax import errors, files
+from alignment_jax.experiment import renamed
 
 CONFIG, MODEL, TOKENIZER = "config.json", "model.json", "tokenizer.model"
 
@@ -27,7 +28,7 @@ _SINCE = {
   "data": {"min_probability": 0.0},
   "lora": {"rank": 0, "alpha": 16.0, "targets": ["*/attention/*/kernel"]},
   "preference_model": None,
-  "refresh": {"name": "frozen"},
+  "reference_update": {"name": "frozen"},
   "reward_model": _TRAINING,
   "sampling": None,
   "sft": _TRAINING,
@@ -69,7 +70,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
     workdir / CONFIG,
     next_step="name the folder of a run, or use a new --workdir",
   )
-  return _filled(config, _SINCE)
+  return _filled(renamed.updated(config), _SINCE)
 
 
 def read_model(stage: pathlib.Path) -> dict[str, Any]:

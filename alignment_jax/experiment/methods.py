@@ -4,10 +4,21 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from alignment_jax import algorithms, errors, rollouts
+from alignment_jax import algorithms, errors, rollouts, transforms
+from alignment_jax.algorithm import Algorithm, Method
 from alignment_jax.experiment import settings
 from alignment_jax.models import Model, zoo
-from alignment_jax.transforms import reference_update
+
+
+def method_named(name: str) -> Method:
+  """The entry of an algorithm.
+
+  Raises:
+    UserError: no such name; lists those there are.
+  """
+  if name not in algorithms.ALGORITHMS:
+    raise errors.unknown("algorithm", name, algorithms.ALGORITHMS)
+  return algorithms.ALGORITHMS[name]
 
 
 def make_algorithm(
@@ -15,13 +26,13 @@ def make_algorithm(
   section: Mapping[str, Any],
   sampling: rollouts.Sampling | None = None,
   tokenizer: Any = None,
-) -> algorithms.Algorithm:
+) -> Algorithm:
   """The named algorithm, from its section of the config.
 
   Args:
     model: the network.
     section: `name` and the method's keywords; what a method takes as token ids
-      around answers, its `template`, is written as texts.
+      around responses, its `template`, is written as texts.
     sampling: for a method that samples.
     tokenizer: of those texts and of the end of sequence; None for a method that
       will not run, which gets any ids.
@@ -31,52 +42,41 @@ def make_algorithm(
       range.
   """
   name = section["name"]
-  if name not in algorithms.ALGORITHMS:
-    raise errors.unknown("algorithm", name, algorithms.ALGORITHMS)
-  factory = algorithms.ALGORITHMS[name]
-  online_method = samples(name)
-  if online_method and sampling is None:
+  method = method_named(name)
+  if method.samples and sampling is None:
     raise errors.UserError(
       f"algorithm '{name}' learns from its own samples: config.sampling must"
       " say how, as in configs/rloo.py"
     )
-  if online_method:
+  if method.samples:
     section = {**section, "sampling": sampling}
-  section = _with_ids(factory, section, tokenizer)
-  given = _keywords(factory, section, f"algorithm '{name}'")
+  section = _with_ids(method, section, tokenizer)
+  keywords = _keywords(method.factory, section, f"algorithm '{name}'")
   try:
-    return factory(model, **given)
+    return method.factory(model, **keywords)
   except errors.UserError:
     raise
   except (TypeError, ValueError) as error:
     raise errors.UserError(f"algorithm '{name}': {error}") from error
 
 
-def refreshed(
-  algorithm: algorithms.Algorithm, section: Mapping[str, Any]
-) -> algorithms.Algorithm:
+def with_reference_update(
+  algorithm: Algorithm, section: Mapping[str, Any]
+) -> Algorithm:
   """The algorithm with what the config does between its updates.
 
   Raises:
     UserError: no such name, or settings that do not fit.
   """
   name = section["name"]
-  if name not in reference_update.REFRESHERS:
-    raise errors.unknown("refresh", name, reference_update.REFRESHERS)
-  factory = reference_update.REFRESHERS[name]
-  given = _keywords(factory, section, f"refresh '{name}'")
+  if name not in transforms.REFERENCE_UPDATES:
+    raise errors.unknown("reference update", name, transforms.REFERENCE_UPDATES)
+  factory = transforms.REFERENCE_UPDATES[name]
+  given = _keywords(factory, section, f"reference update '{name}'")
   try:
     return factory(algorithm, **given)
   except (TypeError, ValueError) as error:
-    raise errors.UserError(f"refresh '{name}': {error}") from error
-
-
-def samples(name: str) -> bool:
-  """Whether the named algorithm learns from its own samples."""
-  factory = algorithms.ALGORITHMS.get(name)
-  return (
-    factory is not None and "sampling" in inspect.signature(factory).parameters
-  )
+    raise errors.UserError(f"reference update '{name}': {error}") from error
 
 
 def sampling_of(
@@ -108,7 +108,7 @@ def check_lora(model: Model, lora: settings.Lora) -> None:
     UserError: a target matches no kernel; lists those there are.
   """
   if lora.rank:
-    lora.check(model, rank=lora.rank, targets=lora.targets)
+    transforms.lora.check(model, rank=lora.rank, targets=lora.targets)
 
 
 def sketch(section: Mapping[str, Any]) -> Model:
@@ -125,27 +125,30 @@ def options(section: Mapping[str, Any]) -> dict[str, Any]:
   return {name: value for name, value in section.items() if name != "name"}
 
 
-def _with_ids(factory, section, tokenizer):
+def _with_ids(
+  method: Method, section: Mapping[str, Any], tokenizer: Any
+) -> Mapping[str, Any]:
   """`section` with token ids for its texts and for the end of sequence."""
-  parameters = inspect.signature(factory).parameters
   where = f"config.algorithm of '{section['name']}'"
-  if "eos_id" in parameters:
+  if method.needs_eos:
     if "eos_id" in section:
       raise errors.UserError(
         f"{where}: eos_id is the tokenizer's; leave it out"
       )
     end = 1 if tokenizer is None else tokenizer.eos_id
     section = {**section, "eos_id": end}
-  if "template" in parameters and "template" in section:
-    texts = section["template"]
+  for name in method.token_keywords:
+    if name not in section:
+      continue
+    texts = section[name]
     if not isinstance(texts, list | tuple) or not all(
       isinstance(text, str) for text in texts
     ):
       raise errors.UserError(
-        f"{where}: template must be a tuple of texts, got {texts!r}"
+        f"{where}: {name} must be a tuple of texts, got {texts!r}"
       )
     encode = (lambda text: [1]) if tokenizer is None else tokenizer.encode
-    section = {**section, "template": tuple(tuple(encode(t)) for t in texts)}
+    section = {**section, name: tuple(tuple(encode(t)) for t in texts)}
   return section
 
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import ml_collections
 
-from alignment_jax import algorithms, errors, judges, optimizers
-from alignment_jax.experiment import methods, settings
-from alignment_jax.transforms import lora
+from alignment_jax import algorithms, errors, judges, optimizers, transforms
+from alignment_jax.experiment import methods, renamed, settings
 
 # Who may judge samples, if they are judged at all.
 _JUDGES = (
@@ -31,6 +30,7 @@ def read(config: ml_collections.ConfigDict) -> settings.Settings:
     UserError: names the field, what it holds and what is allowed.
   """
   values = config.to_dict()
+  renamed.check(values)
   main = {name: values.pop(name, None) for name in _fields(settings.Stage)}
   _exactly(
     {**values, "main": main},
@@ -53,7 +53,7 @@ def read(config: ml_collections.ConfigDict) -> settings.Settings:
     reward_model=_stage(values["reward_model"], "reward_model"),
     preference_model=_stage(values["preference_model"], "preference_model"),
     sampling=_sampling(values["sampling"]),
-    refresh=_named(values["refresh"], "refresh"),
+    reference_update=_named(values["reference_update"], "reference_update"),
     main=_stage(main, ""),
   )
   _check(chosen)
@@ -88,10 +88,14 @@ def _check(chosen):
     algorithm = methods.make_algorithm(model, stage.algorithm, sampling)
     if not where:
       _check_feedback(chosen, algorithm)
-      algorithm = methods.refreshed(algorithm, chosen.refresh)
+      algorithm = methods.with_reference_update(
+        algorithm, chosen.reference_update
+      )
       if chosen.lora.rank:
         # An imported model may have other kernels: whether any can be adapted.
-        lora.with_lora(algorithm, model, rank=1, alpha=1.0, targets=("*",))
+        transforms.with_lora(
+          algorithm, model, rank=1, alpha=1.0, targets=("*",)
+        )
     path = f"{where}.training" if where else "training"
     _at_least(0 if where else 1, stage.training, path, "steps")
     _at_least(
@@ -157,7 +161,7 @@ def _check_sampling(chosen):
   name, sampling = chosen.main.algorithm["name"], chosen.sampling
   if sampling is None:
     return
-  if name in algorithms.ALGORITHMS and not methods.samples(name):
+  if name in algorithms.ALGORITHMS and not algorithms.ALGORITHMS[name].samples:
     raise errors.UserError(
       f"config.sampling is given, but algorithm '{name}' learns from the data"
       " as they are; set config.sampling to None"

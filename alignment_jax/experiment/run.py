@@ -149,10 +149,7 @@ def _check_batch_sizes(
 
 def _text_of(chosen):
   """What a tokenizer may be trained on, if one is; checks all data."""
-  model = methods.sketch(chosen.model)
-  kinds = {
-    stages.kind_of(model, stage, chosen) for stage in chosen.trained().values()
-  }
+  kinds = {stages.kind_of(stage) for stage in chosen.trained().values()}
   if not chosen.init_from:
     kinds.add("demonstration")
   opened = {

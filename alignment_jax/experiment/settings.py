@@ -204,8 +204,8 @@ class Settings:
     preference_model: another, which reads two answers at once; None for none.
     sampling: how responses are sampled and judged; None where the main method
       learns from the data as they are.
-    refresh: `name`, a key of `REFRESHERS`, and its settings: what happens to
-      policy and reference between updates.
+    reference_update: `name`, a key of `REFERENCE_UPDATES`, and its settings:
+      what happens to policy and reference between updates.
     main: the method of this experiment.
   """
 
@@ -221,7 +221,7 @@ class Settings:
   reward_model: Stage | None
   preference_model: Stage | None
   sampling: Sampling | None
-  refresh: Mapping[str, Any]
+  reference_update: Mapping[str, Any]
   main: Stage
 
   def stages(self) -> dict[str, Stage]:

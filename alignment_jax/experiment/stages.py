@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import inspect
 import pathlib
 from typing import Any
 
@@ -78,15 +77,9 @@ class Setup:
     )
 
 
-def kind_of(
-  model: models.Model, stage: settings.Stage, chosen: settings.Settings
-) -> str:
-  """The kind of data that a stage of an experiment learns from."""
-  sampling = methods.sampling_of(
-    chosen.sampling, max_tokens=chosen.data.response_length, eos_id=1
-  )
-  algorithm = methods.make_algorithm(model, stage.algorithm, sampling)
-  return _KINDS[algorithm.batch]
+def kind_of(stage: settings.Stage) -> str:
+  """The kind of data that a stage learns from."""
+  return _KINDS[methods.method_named(stage.algorithm["name"]).data]
 
 
 def run_stage(
@@ -119,17 +112,19 @@ def run_stage(
   lora = dataclasses.asdict(setup.settings.lora)
   adapting = policy is not None and lora["rank"] > 0
   arguments = () if policy is None else (policy,)
-  if arguments and not adapting and "critic" in _parameters(algorithm.init):
+  if arguments and not adapting and methods.method_named(name).critic_from:
     # Detail 22 of Huang et al., 2024: the critic starts from the reward model.
     reward_model = critic_folder(setup)
     if reward_model is not None:
       arguments += (load(reward_model, setup.model, setup.mesh)["reward"],)
   if stage is setup.settings.main:
-    algorithm = methods.refreshed(algorithm, setup.settings.refresh)
-  if adapting:  # what refreshes sees full parameters too
-    algorithm = lora.with_lora(algorithm, setup.model, **lora)
+    algorithm = methods.with_reference_update(
+      algorithm, setup.settings.reference_update
+    )
+  if adapting:  # last: a reference update sees full parameters
+    algorithm = transforms.with_lora(algorithm, setup.model, **lora)
   training = stage.training
-  loader = setup.loader(_KINDS[algorithm.batch], "train", training.batch_size)
+  loader = setup.loader(kind_of(stage), "train", training.batch_size)
   schedule = optimizers.make_schedule(
     stage.optimizer.schedule,
     learning_rate=stage.optimizer.learning_rate,
@@ -203,10 +198,6 @@ def run_stage(
   return path
 
 
-def _parameters(function):
-  return inspect.signature(function).parameters
-
-
 def critic_folder(setup: Setup) -> pathlib.Path | None:
   """The reward model that judges, if the run's network has its shape."""
   # Here, not above: a judge may be a stage that this module trains.
@@ -256,7 +247,7 @@ def _merged(setup, final, lora):
   """What the stage's method would have trained without adapters."""
 
   def merge(trainable, slow):
-    return lora.merged(trainable, slow, setup.model, **lora)
+    return transforms.lora.merged(trainable, slow, setup.model, **lora)
 
   placed = parallel.shardings(
     setup.mesh,

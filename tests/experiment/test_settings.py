@@ -10,7 +10,7 @@ import pytest
 
 from alignment_jax import errors
 from alignment_jax.experiment import folder, reading
-from configs import quickstart, rloo
+from configs import online_dpo, quickstart, rloo
 
 CONFIGS = sorted(
   path.stem
@@ -59,8 +59,16 @@ def changed(path, value):
     ("sft.algorithm.name", "dpo", "config.sft.algorithm.name must be 'sft'"),
     ("optimizer.learning_rate", 0.0, "learning_rate must be > 0"),
     ("data.min_probability", 2.0, "min_probability must be in [0, 1], got 2.0"),
-    ("refresh.name", "never", "no refresh 'never'; available: elastic_reset"),
-    ("refresh.decay", 0.9, "no setting of refresh 'frozen' 'decay'"),
+    (
+      "reference_update.name",
+      "never",
+      "no reference update 'never'; available: elastic_reset",
+    ),
+    (
+      "reference_update.decay",
+      0.9,
+      "no setting of reference update 'frozen' 'decay'",
+    ),
     ("sampling", {"samples": 2}, "config.sampling.judge needs a 'name'"),
     ("surprise", 1, "no field in config 'surprise'"),
     ("lora.rank", -1, "config.lora.rank must be >= 0, got -1"),
@@ -112,15 +120,15 @@ def test_a_config_from_json_reads_as_the_one_it_was_written_from():
   )
 
 
-def test_a_refresh_that_sets_the_policy_anew_does_not_go_with_adapters():
+def test_a_reset_of_the_policy_does_not_go_with_adapters():
   config = adapting().unlock()
-  config.refresh = ml_collections.ConfigDict(
+  config.reference_update = ml_collections.ConfigDict(
     dict(name="elastic_reset", decay=0.9, period=5)
   )
   with pytest.raises(errors.UserError, match="adapters cannot follow"):
     reading.read(config)
-  config.refresh = ml_collections.ConfigDict(
-    dict(name="reference_ema", decay=0.9)
+  config.reference_update = ml_collections.ConfigDict(
+    dict(name="ema", decay=0.9)
   )
   assert reading.read(config).lora.rank == 2
 
@@ -128,7 +136,7 @@ def test_a_refresh_that_sets_the_policy_anew_does_not_go_with_adapters():
 def test_the_folder_of_an_earlier_version_is_read_as_what_it_did(tmp_path):
   config = quickstart.get_config("tiny")
   old = config.to_dict()
-  for name in ("lora", "refresh", "sampling"):
+  for name in ("lora", "reference_update", "sampling"):
     del old[name]
   for part in (old, old["sft"], old["reward_model"]):
     del part["training"]["epochs"], part["training"]["minibatches"]
@@ -139,6 +147,22 @@ def test_the_folder_of_an_earlier_version_is_read_as_what_it_did(tmp_path):
   config.lora.rank = 3
   with pytest.raises(errors.UserError, match="lora.rank is 0 there and 3 now"):
     folder.claim(tmp_path, config.to_dict())
+
+
+@pytest.mark.parametrize(
+  "old, new", [("reference_ema", "ema"), ("reference_copy", "periodic_copy")]
+)
+def test_the_folder_of_an_earlier_version_is_read_under_todays_names(
+  tmp_path, old, new
+):
+  config = online_dpo.get_config("tiny").to_dict()
+  config["refresh"] = {**config.pop("reference_update"), "name": old}
+  config["algorithm"]["wants"] = config["algorithm"].pop("feedback")
+  (tmp_path / "config.json").write_text(json.dumps(config))
+  read = folder.read_config(tmp_path)
+  assert read["reference_update"] == {"name": new}
+  assert read["algorithm"]["feedback"] == "reward"
+  assert "refresh" not in read and "wants" not in read["algorithm"]
 
 
 def test_a_missing_field_is_named():

@@ -1,4 +1,4 @@
-"""Preference games: win rates, best responses, gaps, and the papers' examples."""
+"""Preference games: win rates, best responses, gaps, papers' examples."""
 
 import inspect
 

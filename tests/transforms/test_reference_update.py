@@ -219,7 +219,8 @@ def test_a_method_without_a_reference_cannot_move_it(
     algorithms.sft(table_world.model), **settings
   )
   with pytest.raises(
-    errors.UserError, match=f"reference update '{name}' moves a method's reference"
+    errors.UserError,
+    match=f"reference update '{name}' moves a method's reference",
   ):
     algorithm.init(jax.random.key(0), table_world.policy)
 
