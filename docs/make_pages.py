@@ -114,7 +114,7 @@ def entry(name: str, function: Callable, *, first: str = "", last: str) -> str:
   docstring = inspect.getdoc(function)
   summary, _, rest = docstring.partition("\n\n")
   body, *sections = re.split(
-    r"^(?=(?:Args|Returns|Raises):$)", rest, flags=re.MULTILINE
+    r"^(?=(?:Args|Returns|Raises|Example):$)", rest, flags=re.MULTILINE
   )
   parts = [f"### `{name}`\n", summary.strip() + "\n"]
   if first:
@@ -211,10 +211,10 @@ def _markdown(text):
 def _listed(section):
   """`Args:` and the like as a list."""
   title, _, text = section.partition("\n")
-  title = {"Args:": "Arguments", "Returns:": "Returns", "Raises:": "Raises"}[
-    title
-  ]
+  title = title.removesuffix(":")
   lines = textwrap.dedent(text).strip("\n")
+  if title == "Example":
+    return _example(lines)
   if title == "Returns":
     return f"{title}: {' '.join(lines.split())}\n"
   items = [
@@ -226,6 +226,13 @@ def _listed(section):
     title = "Raises "
     return title + "; ".join(_named(item) for item in items) + "\n"
   return "\n".join(f"- {_named(item)}" for item in items) + "\n"
+
+
+def _example(lines: str) -> str:
+  """What is computed by hand, and the session that computes it."""
+  why, _, session = lines.partition(">>>")
+  why = " ".join(why.split())
+  return f"Example. {why}".rstrip() + f"\n\n```python\n>>>{session}\n```\n"
 
 
 def _named(item):

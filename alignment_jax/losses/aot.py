@@ -1,4 +1,4 @@
-"""Alignment by optimal transport: margins compared by rank, not by pair."""
+"""Alignment via optimal transport: margins are matched by rank, not by pair."""
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +25,9 @@ def aot_loss(
   Args:
     policy_chosen: log-probability of the preferred response, in nats, summed
       over its tokens. Likewise the next three.
-    policy_rejected: the other response under the policy.
+    policy_rejected: the rejected response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
-    reference_rejected: the other response under the reference; held constant.
+    reference_rejected: the rejected one under the reference; held constant.
     beta: strength of the KL regularization, > 0, per nat.
 
   Returns:
@@ -35,6 +35,16 @@ def aot_loss(
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or beta <= 0.
+
+  Example:
+    Sorted margins are (1, 3) and (0, 2): a difference of 1 at each rank, so
+    both losses are log(1 + exp(-1)).
+
+    >>> policy, reference = jnp.array([3.0, 1.0]), jnp.array([0.0, 2.0])
+    >>> zero = jnp.zeros(2)
+    >>> loss = losses.aot_loss(policy, zero, reference, zero, beta=1.0)
+    >>> [f"{x:.4f}" for x in loss]
+    ['0.3133', '0.3133']
   """
   policy_chosen, policy_rejected, reference_chosen, reference_rejected = (
     guards.same_shape_floats(
@@ -64,14 +74,14 @@ def aot_unpaired_loss(
   Melnyk et al., 2024 (arXiv:2406.05882), the unpaired form. Log-ratios of
   chosen and of rejected responses are each sorted over the whole batch, and
   DPO's loss is taken on the differences of equal rank. Either list may be in
-  any order: responses need not belong to the same prompt.
+  any order: chosen and rejected responses need not share a prompt.
 
   Args:
     policy_chosen: log-probability of the preferred response, in nats, summed
       over its tokens. Likewise the next three.
-    policy_rejected: the other response under the policy.
+    policy_rejected: the rejected response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
-    reference_rejected: the other response under the reference; held constant.
+    reference_rejected: the rejected one under the reference; held constant.
     beta: strength of the KL regularization, > 0, per nat.
 
   Returns:
@@ -79,6 +89,16 @@ def aot_unpaired_loss(
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or beta <= 0.
+
+  Example:
+    Sorted log-ratios are (1, 3) and (0, 2): a difference of 1 at each rank, so
+    both losses are log(1 + exp(-1)).
+
+    >>> chosen, rejected = jnp.array([3.0, 1.0]), jnp.array([0.0, 2.0])
+    >>> zero = jnp.zeros(2)
+    >>> loss = losses.aot_unpaired_loss(chosen, rejected, zero, zero, beta=1.0)
+    >>> [f"{x:.4f}" for x in loss]
+    ['0.3133', '0.3133']
   """
   chosen, rejected = ratios.of_pair(
     policy_chosen, policy_rejected, reference_chosen, reference_rejected
@@ -86,7 +106,10 @@ def aot_unpaired_loss(
   return _ranked(chosen, rejected, beta=beta)
 
 
-def _ranked(better, worse, *, beta):
+def _ranked(
+  better: Float[Array, "*batch"], worse: Float[Array, "*batch"], *, beta: float
+) -> Float[Array, "*batch"]:
   guards.positive(beta=beta)
+  # In one dimension, optimal transport pairs equal ranks: sorting is enough.
   difference = jnp.sort(better.ravel()) - jnp.sort(worse.ravel())
   return -jax.nn.log_sigmoid(beta * difference.reshape(better.shape))

@@ -27,16 +27,24 @@ def bco_pair_loss(
   Args:
     policy_chosen: log-probability of the preferred response, in nats, summed
       over its tokens. Likewise the next three.
-    policy_rejected: the other response under the policy.
+    policy_rejected: the rejected response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
-    reference_rejected: the other response under the reference; held constant.
+    reference_rejected: the rejected one under the reference; held constant.
     beta: strength of the KL regularization, > 0, per nat.
 
   Returns:
-    One loss per pair, in nats; 2 log 2 where the policy is the reference.
+    One loss per pair, in nats; 2 log 2 where the policy equals the reference.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or beta <= 0.
+
+  Example:
+    r_chosen = log 3 and r_rejected = -log 3: exp(-loss) = (3/4)^2.
+
+    >>> high, low = jnp.log(jnp.array([3 / 4, 1 / 4]))
+    >>> loss = losses.bco_pair_loss(high, low, low, high, beta=1.0)
+    >>> f"{jnp.exp(-loss):.4f}"
+    '0.5625'
   """
   chosen, rejected = ratios.of_pair(
     policy_chosen, policy_rejected, reference_chosen, reference_rejected
@@ -59,7 +67,7 @@ def bco_unpaired_loss(
 
   Jung et al., 2024 (arXiv:2404.04656): with r = beta * log-ratio,
   -log sigmoid(r - shift) for a desirable response and -log sigmoid(shift - r)
-  for another. Shifting r and `shift` together changes nothing.
+  for an undesirable one. Adding a constant to r and `shift` changes nothing.
 
   Args:
     policy_logprobs: log-probability of the response, in nats, summed over its
@@ -74,6 +82,18 @@ def bco_unpaired_loss(
 
   Raises:
     ValueError: shapes differ, an argument has the wrong dtype, or beta <= 0.
+
+  Example:
+    r = 1 and the shift is 1 + log 3: sigmoid(-log 3) = 1/4 and
+    sigmoid(log 3) = 3/4.
+
+    >>> policy, reference = jnp.array([-1.0, -1.0]), jnp.array([-2.0, -2.0])
+    >>> desirable, shift = jnp.array([True, False]), 1 + jnp.log(3.0)
+    >>> loss = losses.bco_unpaired_loss(
+    ...   policy, reference, desirable, shift, beta=1.0
+    ... )
+    >>> [f"{x:.4f}" for x in jnp.exp(-loss)]
+    ['0.2500', '0.7500']
   """
   log_ratio = ratios.of_response(policy_logprobs, reference_logprobs)
   guards.flags_of_shape(log_ratio.shape, "policy_logprobs", desirable=desirable)

@@ -24,25 +24,32 @@ def copg_loss(
 
       beta / 2 h^2 - dR h
 
-  The minimum over pairs of any two distributions with the reference's support
-  is reference * exp(R / beta): no importance weights, no value network. On
-  responses of the policy the gradient is RLOO's for K = 2.
+  Whichever two distributions with the reference's support the responses are
+  drawn from, the minimum is reference * exp(R / beta): no importance weights,
+  no value network. For responses of the policy the gradient is RLOO's, K = 2.
 
   Args:
     policy_first: log-probability of the first response, in nats, summed over
       its tokens. Likewise the next three.
     policy_second: the second response under the policy.
     reference_first: the first response under the reference; held constant.
-    reference_second: the second one under the reference; held constant.
+    reference_second: the second response under the reference; held constant.
     rewards_first: reward of the first response; held constant.
-    rewards_second: reward of the second; held constant.
+    rewards_second: reward of the second response; held constant.
     beta: strength of the KL regularization, > 0, reward per nat.
 
   Returns:
-    One loss per pair; the same when the two responses change places.
+    One loss per pair, symmetric in the two responses.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or beta <= 0.
+
+  Example:
+    h = 1 - (-1) = 2 and dR = 1: 0.5 / 2 * 2^2 - 1 * 2.
+
+    >>> arrays = jnp.array([-1.0, -3.0, -2.0, -2.0, 1.0, 0.0])
+    >>> float(losses.copg_loss(*arrays, beta=0.5))
+    -1.0
   """
   (
     policy_first,
@@ -78,14 +85,14 @@ def copg_group_loss(
   """The sum of `copg_loss` over all pairs of K responses, over K - 1.
 
   Flet-Berliac et al., 2024 (arXiv:2406.19185), in the form for K responses
-  of Cohere, 2025 (arXiv:2504.00698), whose squares are this loss times 2 beta
-  plus a constant. On responses of the policy the gradient is RLOO's.
+  of Cohere, 2025 (arXiv:2504.00698), whose sum of squares equals 2 beta times
+  this loss plus a constant. For responses of the policy the gradient is RLOO's.
 
   Args:
     policy_logprobs: log-probabilities of K >= 2 responses to each prompt, in
       nats, summed over tokens.
     reference_logprobs: the same under the reference; held constant.
-    rewards: of the responses; held constant.
+    rewards: reward of each response; held constant.
     beta: strength of the KL regularization, > 0, reward per nat.
 
   Returns:
@@ -94,6 +101,15 @@ def copg_group_loss(
   Raises:
     ValueError: K < 2, shapes differ, an argument is not floating-point, or
       beta <= 0.
+
+  Example:
+    Log-ratios 1, -1, 0 and rewards 2, 0, 0 give pairs with h = 2, 1, -1 and
+    dR = 2, 2, 0: (2 - 4) + (1/2 - 2) + 1/2 = -3, over K - 1 = 2.
+
+    >>> policy = jnp.array([-1.0, -3.0, -2.0])
+    >>> reference, rewards = jnp.full(3, -2.0), jnp.array([2.0, 0.0, 0.0])
+    >>> float(losses.copg_group_loss(policy, reference, rewards, beta=1.0))
+    -1.5
   """
   policy_logprobs, reference_logprobs, rewards = guards.same_shape_floats(
     policy_logprobs=policy_logprobs,
@@ -104,13 +120,18 @@ def copg_group_loss(
   guards.groups(rewards=rewards)
   log_ratios = ratios.of_response(policy_logprobs, reference_logprobs)
 
-  def differences(x):
+  def differences(x: Float[Array, "*batch K"]) -> Float[Array, "*batch K K"]:
     return jnp.expand_dims(x, -1) - jnp.expand_dims(x, -2)
 
+  # [*batch, K, K]: every pair twice, in both orders, and 0 on the diagonal.
   both_ways = _contrast(differences(log_ratios), differences(rewards), beta)
   return jnp.sum(both_ways, axis=(-1, -2)) / (2 * (rewards.shape[-1] - 1))
 
 
-def _contrast(margin, reward_margin, beta):
+def _contrast(
+  margin: Float[Array, "*batch"],
+  reward_margin: Float[Array, "*batch"],
+  beta: float,
+) -> Float[Array, "*batch"]:
   reward_margin = jax.lax.stop_gradient(reward_margin)
   return beta / 2 * jnp.square(margin) - reward_margin * margin

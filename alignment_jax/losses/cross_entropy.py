@@ -19,14 +19,14 @@ def cross_entropy_loss(
 
       -log policy(token) - w entropy
 
-  has a flatter optimum: where demonstrations always agree, the policy keeps a
-  share for the other tokens.
+  the optimum is flatter: even where all demonstrations agree, the policy keeps
+  some probability on the other tokens.
 
   Args:
-    token_logprobs: log-probability of each demonstrated token given what stands
+    token_logprobs: log-probability of each demonstrated token given the tokens
       before it, in nats.
-    token_entropies: entropy of the policy at the same places, in nats; needed
-      if the weight is not 0.
+    token_entropies: entropy of the policy at the same positions, in nats;
+      required if the weight is not 0.
     entropy_weight: w, >= 0.
 
   Returns:
@@ -34,7 +34,18 @@ def cross_entropy_loss(
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, the weight is
-      negative, or entropies and a weight are not given together.
+      negative, or only one of entropies and weight is passed.
+
+  Example:
+    2 nats of surprise, less 3 * 0.5 nats of entropy.
+
+    >>> logprobs, entropies = jnp.array([-2.0]), jnp.array([0.5])
+    >>> losses.cross_entropy_loss(logprobs).tolist()
+    [2.0]
+    >>> losses.cross_entropy_loss(
+    ...   logprobs, entropies, entropy_weight=3.0
+    ... ).tolist()
+    [0.5]
   """
   (token_logprobs,) = guards.same_shape_floats(token_logprobs=token_logprobs)
   guards.non_negative(entropy_weight=entropy_weight)

@@ -18,9 +18,9 @@ def dno_loss(
 ) -> Float[Array, "*batch"]:
   """Logistic regression on soft labels from win rates.
 
-  Rosset et al., 2024 (arXiv:2404.03715). With d the margin of the
-  log-ratios to the policy of the iteration before, and r a response's expected
-  win rate against that policy:
+  Rosset et al., 2024 (arXiv:2404.03715). With d the margin of the log-ratios
+  to the previous iteration's policy, and r a response's expected win rate
+  against that policy:
 
       -sigmoid(r1 - r2) log sigmoid(eta d)
       - sigmoid(r2 - r1) log sigmoid(-eta d)
@@ -31,18 +31,26 @@ def dno_loss(
     policy_first: log-probability of the first response, in nats, summed over
       its tokens. Likewise the next three.
     policy_second: the second response under the policy.
-    previous_first: the first response under the policy of the iteration before;
+    previous_first: the first response under the previous iteration's policy;
       held constant.
-    previous_second: the second one under it; held constant.
+    previous_second: the second response under it; held constant.
     rewards_first: win rate of the first response; held constant.
-    rewards_second: win rate of the second; held constant.
-    eta: strength of the regularization towards the last policy, > 0.
+    rewards_second: win rate of the second response; held constant.
+    eta: strength of the regularization towards the previous policy, > 0.
 
   Returns:
-    One loss per pair, in nats; the same when the two responses change places.
+    One loss per pair, in nats; symmetric in the two responses.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or eta <= 0.
+
+  Example:
+    At the minimum eta d = r1 - r2 = 1 the loss is the entropy of a coin with
+    probability s = sigmoid(1): log(1 + e) - s.
+
+    >>> arrays = jnp.array([-1.0, -1.5, -1.0, -1.0, 1.0, 0.0])
+    >>> f"{losses.dno_loss(*arrays, eta=2.0):.4f}"
+    '0.5822'
   """
   (
     policy_first,

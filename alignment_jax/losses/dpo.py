@@ -17,31 +17,40 @@ def dpo_loss(
 ) -> Float[Array, "*batch"]:
   """Fit a Bradley-Terry model whose reward is beta times the log-ratio.
 
-  Rafailov et al., 2023 (arXiv:2305.18290), eq. 7, and its conservative
-  form for labels that are wrong with probability e:
+  Rafailov et al., 2023 (arXiv:2305.18290), eq. 7, and its conservative form
+  for labels that are wrong with probability e:
 
       -(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h)
 
   with h the margin: log-ratio to the reference of the chosen response minus
   that of the rejected one. Where P(chosen wins) is p, the minimum is at
-  h = logit(p) / beta, so at p = 1 and e = 0 there is none: h grows for ever,
-  whatever beta is. That is why IPO exists.
+  h = logit(p) / beta, so at p = 1 and e = 0 there is none: h grows without
+  bound, whatever beta is. This is what IPO repairs.
 
   Args:
     policy_chosen: log-probability of the preferred response, in nats, summed
       over its tokens. Likewise the next three.
-    policy_rejected: the other response under the policy.
+    policy_rejected: the rejected response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
-    reference_rejected: the other response under the reference; held constant.
+    reference_rejected: the rejected one under the reference; held constant.
     beta: strength of the KL regularization, > 0, per nat.
     label_smoothing: e, the probability of a wrong label, in [0, 0.5).
 
   Returns:
-    One loss per pair, in nats; log 2 where the policy is the reference.
+    One loss per pair, in nats; log 2 where the policy equals the reference.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or a
       coefficient is out of range.
+
+  Example:
+    The policy has (3/4, 1/4) where the reference has (1/4, 3/4): h = 2 log 3,
+    and sigmoid(h / 2) = 3/4.
+
+    >>> high, low = jnp.log(jnp.array([3 / 4, 1 / 4]))
+    >>> loss = losses.dpo_loss(high, low, low, high, beta=0.5)
+    >>> f"{jnp.exp(-loss):.4f}"
+    '0.7500'
   """
   chosen, rejected = ratios.of_pair(
     policy_chosen, policy_rejected, reference_chosen, reference_rejected

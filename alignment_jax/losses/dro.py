@@ -23,8 +23,8 @@ def dro_policy_loss(
       (r - V - tau rho)^2 / (2 tau),   rho = log policy - log reference
 
   At the optimum r - V = tau rho for every response, whatever distribution the
-  responses were drawn from. V is not a variance baseline: off-policy, leaving
-  it out moves the optimum.
+  responses were drawn from. V is more than a variance-reducing baseline:
+  off-policy, leaving it out moves the optimum.
 
   Args:
     policy_logprobs: log-probability of the response, in nats, summed over its
@@ -39,6 +39,13 @@ def dro_policy_loss(
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
+
+  Example:
+    rho = 1: (2 - 0.5 - 0.5 * 1)^2 / (2 * 0.5).
+
+    >>> arrays = jnp.array([-1.0, -2.0, 2.0, 0.5])
+    >>> float(losses.dro_policy_loss(*arrays, tau=0.5))
+    1.0
   """
   policy_logprobs, reference_logprobs, rewards, values = (
     guards.same_shape_floats(
@@ -83,6 +90,13 @@ def dro_value_loss(
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
+
+  Example:
+    rho = 1: (2 - 0.5 - 0.5 * 1)^2 / 2.
+
+    >>> arrays = jnp.array([-1.0, -2.0, 2.0, 0.5])
+    >>> float(losses.dro_value_loss(*arrays, tau=0.5))
+    0.5
   """
   policy_logprobs, reference_logprobs, rewards, values = (
     guards.same_shape_floats(
@@ -113,9 +127,9 @@ def dro_batch_variance_loss(
 
       (d - mean(d))^2 / 2
 
-  Half the variance, over a batch of responses to one prompt, is least where
-  r - tau rho is the same for all: at reference * exp(r / tau). Over a batch of
-  different prompts, as in the paper, prompts with other rewards bias it.
+  Over a batch of responses to one prompt this averages to half the variance of
+  d, which is least where d is the same for all: at reference * exp(r / tau).
+  Over different prompts, as in the paper, it is biased: their rewards differ.
 
   Args:
     policy_logprobs: log-probability of the response, in nats, summed over its
@@ -129,6 +143,16 @@ def dro_batch_variance_loss(
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
+
+  Example:
+    rho = (2, 0) and r = (3, 0): d = (2, 0), each 1 from its mean.
+
+    >>> policy, reference = jnp.array([-1.0, -3.0]), jnp.array([-3.0, -3.0])
+    >>> rewards = jnp.array([3.0, 0.0])
+    >>> losses.dro_batch_variance_loss(
+    ...   policy, reference, rewards, tau=0.5
+    ... ).tolist()
+    [0.5, 0.5]
   """
   policy_logprobs, reference_logprobs, rewards = guards.same_shape_floats(
     policy_logprobs=policy_logprobs,
@@ -136,6 +160,6 @@ def dro_batch_variance_loss(
     rewards=rewards,
   )
   guards.positive(tau=tau)
-  held = jax.lax.stop_gradient(rewards + tau * reference_logprobs)
-  residual = held - tau * policy_logprobs
+  target = jax.lax.stop_gradient(rewards + tau * reference_logprobs)
+  residual = target - tau * policy_logprobs
   return jnp.square(residual - jnp.mean(residual)) / 2

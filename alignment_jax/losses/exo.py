@@ -27,9 +27,9 @@ def exo_loss(
   Args:
     policy_chosen: log-probability of the preferred response, in nats, summed
       over its tokens. Likewise the next three.
-    policy_rejected: the other response under the policy.
+    policy_rejected: the rejected response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
-    reference_rejected: the other response under the reference; held constant.
+    reference_rejected: the rejected one under the reference; held constant.
     beta: strength of the KL regularization, > 0, per nat.
     label_smoothing: e, in (0, 0.5); at 0 the loss would be infinite.
 
@@ -39,6 +39,17 @@ def exo_loss(
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or a
       coefficient is out of range.
+
+  Example:
+    q = sigmoid(log 3) = 3/4 is 1 - e: the minimum. With the responses swapped
+    q = 1/4, and the loss is log(1/3) / 4 + 3/4 log 3 = log(3) / 2.
+
+    >>> high, low = jnp.log(jnp.array([3 / 4, 1 / 4]))
+    >>> coefficients = {"beta": 0.5, "label_smoothing": 0.25}
+    >>> f"{losses.exo_loss(high, low, low, high, **coefficients):.4f}"
+    '0.0000'
+    >>> f"{losses.exo_loss(low, high, high, low, **coefficients):.4f}"
+    '0.5493'
   """
   chosen, rejected = ratios.of_pair(
     policy_chosen, policy_rejected, reference_chosen, reference_rejected
@@ -47,6 +58,7 @@ def exo_loss(
   guards.between(0.0, 0.5, label_smoothing=label_smoothing)
   logit = beta * (chosen - rejected)
   q = jax.nn.sigmoid(logit)
+  # log_sigmoid, not log(q): q underflows where the policy is far away.
   return q * (
     jax.nn.log_sigmoid(logit) - jnp.log1p(-label_smoothing)
   ) + jax.nn.sigmoid(-logit) * (

@@ -1,4 +1,6 @@
-"""Group-relative policy optimization, and the ways to add up its tokens."""
+"""Group-relative policy optimization, and its ways to average over tokens."""
+
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -7,26 +9,27 @@ from jaxtyping import Array, Bool, Float
 from alignment_jax import errors
 from alignment_jax.ops import guards, masking, means, ratios
 
-SCALES = ("group", "none")
-GRPO_AGGREGATIONS = ("grpo", "bnpo", "dr_grpo", "dapo")
+Scale = Literal["group", "none"]
+GrpoAggregation = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
+GRPO_AGGREGATIONS: tuple[GrpoAggregation, ...] = get_args(GrpoAggregation)
 
 
 def grpo_advantages(
   rewards: Float[Array, "*batch K"],
   *,
-  scale: str = "group",
+  scale: Scale = "group",
   epsilon: float = 1e-4,
 ) -> Float[Array, "*batch K"]:
   """Rewards relative to the other responses to the same prompt.
 
   Shao et al., 2024 (arXiv:2402.03300), section 4.1.2:
-  (R - mean) / (std + epsilon), with the unbiased deviation, as in TRL. Liu et
-  al., 2025 (arXiv:2503.20783), Dr. GRPO, leaves the division out
-  (`scale="none"`): it favors prompts whose rewards hardly differ.
+  (R - mean) / (std + epsilon), with the unbiased standard deviation, as in TRL.
+  Dr. GRPO (Liu et al., 2025, arXiv:2503.20783) leaves the division out
+  (`scale="none"`), because it favors prompts whose rewards hardly differ.
 
   Args:
-    rewards: of K >= 2 responses to each prompt; held constant.
-    scale: `group` or `none`.
+    rewards: rewards of K >= 2 responses to each prompt; held constant.
+    scale: `group` to divide by the standard deviation, `none` not to.
     epsilon: keeps the division finite, > 0.
 
   Returns:
@@ -35,11 +38,18 @@ def grpo_advantages(
   Raises:
     ValueError: K < 2, an unknown scale, rewards that are not floating-point, or
       epsilon <= 0.
+
+  Example:
+    The mean is 2 and the unbiased deviation sqrt((1 + 0 + 1) / 2) = 1.
+
+    >>> advantages = losses.grpo_advantages(jnp.array([3.0, 2.0, 1.0]))
+    >>> [f"{x:.3f}" for x in advantages]
+    ['1.000', '0.000', '-1.000']
   """
   (rewards,) = guards.same_shape_floats(rewards=rewards)
   guards.positive(epsilon=epsilon)
-  if scale not in SCALES:
-    raise errors.unknown("scale", scale, SCALES)
+  if scale not in get_args(Scale):
+    raise errors.unknown("scale", scale, get_args(Scale))
   guards.groups(rewards=rewards)
   rewards = jax.lax.stop_gradient(rewards)
   centered = rewards - jnp.mean(rewards, axis=-1, keepdims=True)
@@ -75,17 +85,29 @@ def grpo_loss(
     policy_logprobs: log-probability of each sampled token, in nats.
     old_logprobs: the same under the policy that sampled it; held constant.
     reference_logprobs: the same under the reference; held constant.
-    advantages: of each response; held constant.
-    clip_low: in (0, 1).
-    clip_high: > 0.
+    advantages: advantage of each response; held constant.
+    clip_low: how far the ratio may fall below 1, in (0, 1).
+    clip_high: how far the ratio may rise above 1, > 0.
     beta: weight of the penalty, >= 0.
 
   Returns:
-    One loss per token, padded ones included: see `grpo_aggregate`.
+    One loss per token, also for padding, which `grpo_aggregate` masks.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or a
       coefficient is out of range.
+
+  Example:
+    The ratio 2 is clipped to 1.25; d = log 2, so k3 = 2 - log 2 - 1 = 0.3069.
+
+    >>> policy, old = jnp.log(jnp.array([[[0.5]], [[0.25]]]))
+    >>> reference = jnp.log(jnp.array([[1.0]]))
+    >>> loss = losses.grpo_loss(
+    ...   policy, old, reference, jnp.array([1.0]),
+    ...   clip_low=0.25, clip_high=0.25, beta=1.0,
+    ... )
+    >>> f"{loss[0, 0]:.4f}"
+    '-0.9431'
   """
   policy_logprobs, old_logprobs, reference_logprobs = guards.same_shape_floats(
     policy_logprobs=policy_logprobs,
@@ -114,16 +136,16 @@ def grpo_aggregate(
   token_losses: Float[Array, "*batch T"],
   mask: Bool[Array, "*batch T"],
   *,
-  aggregation: str,
+  aggregation: GrpoAggregation,
   max_length: int | None = None,
 ) -> means.Mean:
-  """Token losses as one mean of the batch.
+  """Average token losses over the batch, as the papers do.
 
-  What the denominator is decides how much a token of a long response counts:
+  The denominator decides how much a token of a long response counts:
 
       grpo     mean over responses of the mean over tokens
       bnpo     sum over tokens / tokens of this batch
-      dapo     the same, over all batches that the means are added over
+      dapo     the same, over all the batches whose means are added
       dr_grpo  sum over tokens / (responses * max_length)
 
   Shao et al., 2024 (arXiv:2402.03300); DAPO, 2025 (arXiv:2503.14476), eq. 12;
@@ -131,15 +153,29 @@ def grpo_aggregate(
 
   Args:
     token_losses: one number per token.
-    mask: which tokens are real; an empty response counts as none.
+    mask: which tokens are real; an empty response is not counted.
     aggregation: one of the four names.
-    max_length: the constant of dr_grpo, in tokens; longest possible response.
+    max_length: length of the longest possible response, in tokens; required by
+      `dr_grpo`, ignored by the others.
 
   Returns:
-    Total and weight; means of parts of a batch add up, but those of bnpo.
+    Total and weight. Means of parts of a batch add up, except for `bnpo`.
 
   Raises:
     ValueError: an unknown name, a missing max_length, or shapes that differ.
+
+  Example:
+    Two tokens, 1 and 2, and one token, 4: (1.5 + 4) / 2, or 7 / (2 * 2).
+
+    >>> tokens = jnp.array([[1.0, 2.0], [4.0, 9.0]])
+    >>> mask = jnp.array([[True, True], [True, False]])
+    >>> float(losses.grpo_aggregate(tokens, mask, aggregation="grpo").value())
+    2.75
+    >>> mean = losses.grpo_aggregate(
+    ...   tokens, mask, aggregation="dr_grpo", max_length=2
+    ... )
+    >>> float(mean.value())
+    1.75
   """
   (token_losses,) = guards.same_shape_floats(token_losses=token_losses)
   guards.flags_of_shape(token_losses.shape, "token_losses", mask=mask)
@@ -158,5 +194,6 @@ def grpo_aggregate(
   mean = means.weighted_mean(token_losses, mask.astype(token_losses.dtype))
   if aggregation == "dapo":
     return mean
+  # bnpo divides now: each batch counts once, however many tokens it has.
   counted = (mean.weight > 0).astype(token_losses.dtype)
   return means.Mean(mean.value(), counted)

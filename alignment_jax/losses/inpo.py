@@ -25,8 +25,8 @@ def inpo_loss(
       h = policy margin - (tau / eta) reference margin
           - ((eta - tau) / eta) previous margin
 
-  and margin the log-probability of the chosen minus that of the rejected
-  response. Over pairs of the previous policy pi_t the minimum is
+  where a margin is the log-probability of the chosen response minus that of the
+  rejected one. Over pairs from the previous policy pi_t the minimum is
 
       pi_{t+1} ~ exp(P(y beats pi_t) / eta) reference^(tau / eta)
                  pi_t^(1 - tau / eta)
@@ -37,12 +37,12 @@ def inpo_loss(
   Args:
     policy_chosen: log-probability of the preferred response, in nats, summed
       over its tokens. Likewise the next three.
-    policy_rejected: the other response under the policy.
+    policy_rejected: the rejected response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
-    reference_rejected: the other response under the reference; held constant.
-    previous_chosen: the preferred response under the policy of the iteration
-      before; held constant.
-    previous_rejected: the other one under it; held constant.
+    reference_rejected: the rejected one under the reference; held constant.
+    previous_chosen: the preferred response under the previous iteration's
+      policy; held constant.
+    previous_rejected: the rejected one under it; held constant.
     eta: inverse step size, >= tau.
     tau: strength of the KL regularization of the game, > 0.
 
@@ -52,6 +52,14 @@ def inpo_loss(
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or not
       0 < tau <= eta.
+
+  Example:
+    Margins 2, 1 and 3 with tau / eta = 1/4: h = 2 - 1/4 - 9/4 = -1/2, and
+    (-1/2 - 1/4)^2 = 9/16.
+
+    >>> arrays = jnp.array([-1.0, -3.0, -1.0, -2.0, -1.0, -4.0])
+    >>> float(losses.inpo_loss(*arrays, eta=2.0, tau=0.5))
+    0.5625
   """
   chosen, rejected = ratios.of_pair(
     policy_chosen, policy_rejected, reference_chosen, reference_rejected
@@ -67,7 +75,8 @@ def inpo_loss(
   previous_chosen, previous_rejected = ratios.of_pair(
     previous_chosen, previous_rejected, reference_chosen, reference_rejected
   )
-  # Policy over reference, less the share of (previous over reference).
+  # Equal to h above: the margins of the log-ratios policy / reference, less
+  # 1 - tau / eta of those of previous / reference.
   previous = jax.lax.stop_gradient(previous_chosen - previous_rejected)
   margin = chosen - rejected - (1 - tau / eta) * previous
   return jnp.square(margin - 1 / (2 * eta))

@@ -30,9 +30,9 @@ def ipo_loss(
   Args:
     policy_chosen: log-probability of the preferred response, in nats, summed
       over its tokens. Likewise the next three.
-    policy_rejected: the other response under the policy.
+    policy_rejected: the rejected response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
-    reference_rejected: the other response under the reference; held constant.
+    reference_rejected: the rejected one under the reference; held constant.
     tau: strength of the KL regularization, > 0. Some libraries call it `beta`.
 
   Returns:
@@ -40,6 +40,13 @@ def ipo_loss(
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
+
+  Example:
+    h = 1 - (-2) = 3 and 1 / (2 tau) = 2.
+
+    >>> arrays = jnp.array([-1.0, -4.0, -2.0, -2.0])
+    >>> float(losses.ipo_loss(*arrays, tau=0.25))
+    1.0
   """
   chosen, rejected = ratios.of_pair(
     policy_chosen, policy_rejected, reference_chosen, reference_rejected

@@ -1,4 +1,4 @@
-"""J-BOND: distilling best-of-N without choosing N."""
+"""J-BOND: distill best-of-N sampling without choosing N."""
 
 import jax
 import jax.numpy as jnp
@@ -12,18 +12,26 @@ def jbond_reward(
 ) -> Float[Array, "*batch"]:
   """-log 16 for a response that scores below all anchor samples, else 0.
 
-  Sessa et al., 2024 (arXiv:2407.14622), with K = 2 anchor samples:
-  an estimate of the log of the response's quantile under the anchor.
+  Sessa et al., 2024 (arXiv:2407.14622), who draw K = 2 anchor samples: an
+  estimate of the log of the response's quantile under the anchor.
 
   Args:
-    scores: of the policy's response.
-    anchor_scores: of K samples of the anchor.
+    scores: score of the policy's response.
+    anchor_scores: scores of K responses sampled from the anchor.
 
   Returns:
     One reward per response, in nats.
 
   Raises:
     ValueError: shapes differ, or an argument is not floating-point.
+
+  Example:
+    Only the first response is below both anchor samples.
+
+    >>> anchors = jnp.array([[1.0, 2.0], [1.0, 2.0]])
+    >>> reward = losses.jbond_reward(jnp.array([0.0, 1.5]), anchors)
+    >>> [f"{x:.4f}" for x in jnp.exp(reward)]
+    ['0.0625', '1.0000']
   """
   (anchor_scores,) = guards.same_shape_floats(anchor_scores=anchor_scores)
   (scores,) = guards.floats_of_shape(
@@ -52,25 +60,32 @@ def jbond_loss(
       - beta (r - rho - baseline) log policy
       + gamma rho log policy
 
-  with both factors of log policy held constant.
+  where what multiplies log policy is held constant.
 
   Args:
     policy_logprobs: log-probability of a response of the policy, in nats,
       summed over its tokens.
     anchor_logprobs: the same under the anchor; held constant.
     policy_best_anchor: log-probability, under the policy, of the better of two
-      samples of the anchor.
+      responses sampled from the anchor.
     rewards: `jbond_reward` of the policy's response; held constant.
     baselines: mean of rewards - rho over the batch; held constant.
-    beta: weight of the backward KL against the forward one, in [0, 1].
+    beta: weight of the backward KL; the forward KL has 1 - beta; in [0, 1].
     gamma: weight of an additional KL to the anchor, >= 0.
 
   Returns:
-    One loss per prompt. Its value means nothing by itself.
+    One loss per prompt. Only its gradient is meaningful.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or a
       coefficient is out of range.
+
+  Example:
+    rho = 1: -(1/2)(-3) - (1/2)(0 - 1 - 2)(-1) + (1/4) 1 (-1).
+
+    >>> arrays = jnp.array([-1.0, -2.0, -3.0, 0.0, 2.0])
+    >>> float(losses.jbond_loss(*arrays, beta=0.5, gamma=0.25))
+    -0.25
   """
   (
     policy_logprobs,

@@ -1,4 +1,4 @@
-"""Length-desensitized scores for DPO."""
+"""LD-DPO: scores that depend less on length."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -13,17 +13,17 @@ def ld_dpo_scores(
   *,
   alpha: float,
 ) -> Float[Array, "*batch"]:
-  """Sequence log-probability with tokens past the common length played down.
+  """Sequence log-probability that discounts tokens past the common length.
 
-  Liu et al., 2024 (arXiv:2409.06411): the length that both responses of a
-  pair have in common counts in full, what is longer counts `alpha`. Put the
-  scores of policy and reference into `dpo_loss`.
+  Liu et al., 2024 (arXiv:2409.06411): tokens up to the length of the shorter
+  response of a pair count in full, later ones count `alpha`. Pass the scores of
+  policy and reference to `dpo_loss`.
 
   Args:
     token_logprobs: log-probability of each token, in nats.
     mask: which tokens are real.
-    common_lengths: the smaller of the two lengths, in tokens.
-    alpha: weight of the tokens after it, in [0, 1]; 1 gives the plain sum.
+    common_lengths: length of the shorter response of the pair, in tokens.
+    alpha: weight of later tokens, in [0, 1]; 1 gives the plain sum.
 
   Returns:
     One score per response, in nats.
@@ -31,11 +31,21 @@ def ld_dpo_scores(
   Raises:
     ValueError: shapes differ, an argument has the wrong dtype, or alpha is out
       of range.
+
+  Example:
+    -1 - 2 in full, -4 by half.
+
+    >>> scores = losses.ld_dpo_scores(
+    ...   jnp.array([[-1.0, -2.0, -4.0]]), jnp.full((1, 3), True),
+    ...   jnp.array([2]), alpha=0.5,
+    ... )
+    >>> scores.tolist()
+    [-5.0]
   """
   (token_logprobs,) = guards.same_shape_floats(token_logprobs=token_logprobs)
   guards.flags_of_shape(token_logprobs.shape, "token_logprobs", mask=mask)
   guards.fraction(alpha=alpha)
-  # Counted over real tokens, whichever side is padded.
+  # Counted over real tokens, so that either side may be padded.
   common = masking.positions(mask) < jnp.expand_dims(common_lengths, -1)
   return masking.masked_sum(
     jnp.where(common, token_logprobs, alpha * token_logprobs), mask

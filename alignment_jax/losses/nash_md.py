@@ -14,10 +14,10 @@ def nash_md_pg_loss(
   *,
   tau: float,
 ) -> Float[Array, "*batch"]:
-  """The gradient of winning against an opponent, less the KL's.
+  """Policy gradient of the win rate against an opponent, less tau times the KL.
 
-  Munos et al., 2023 (arXiv:2312.00886, v4): for a response of the
-  policy and another one of the opponent,
+  Munos et al., 2023 (arXiv:2312.00886, v4): for a response of the policy and
+  another of the opponent,
 
       -(P - 1/2 - tau rho) log policy,   rho = log policy - log reference
 
@@ -34,10 +34,17 @@ def nash_md_pg_loss(
     tau: strength of the KL regularization, > 0, per nat.
 
   Returns:
-    One loss per response. Its value means nothing by itself.
+    One loss per response. Only its gradient is meaningful.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
+
+  Example:
+    rho = 1: -(1 - 1/2 - 1/4)(-2).
+
+    >>> policy, reference, wins = jnp.array([-2.0, -3.0, 1.0])
+    >>> float(losses.nash_md_pg_loss(policy, reference, wins, tau=0.25))
+    0.5
   """
   policy_logprobs, reference_logprobs, preferences = guards.same_shape_floats(
     policy_logprobs=policy_logprobs,
@@ -56,13 +63,13 @@ def nash_md_pg_one_token_loss(
   *,
   tau: float,
 ) -> Float[Array, "*batch T"]:
-  """The same with each token answering for its own log-ratio alone.
+  """`nash_md_pg_loss` with each token charged for its own log-ratio only.
 
   TRL's form of Nash-MD (Munos et al., 2023, arXiv:2312.00886): for token t
 
       -(P - 1/2) log policy_t + tau rho_t log policy_t
 
-  with P - 1/2 and rho_t held constant. It leaves out what a token does to the
+  with P - 1/2 and rho_t held constant. It ignores the effect of a token on the
   KL of the tokens after it, so for responses of more than one token it is not
   the gradient of the paper.
 
@@ -77,6 +84,16 @@ def nash_md_pg_one_token_loss(
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
+
+  Example:
+    rho = 1 and 0: -(1 - 1/2 - 1/4)(-2) and -(1 - 1/2)(-2).
+
+    >>> policy, reference = jnp.array([[[-2.0, -2.0]], [[-3.0, -2.0]]])
+    >>> loss = losses.nash_md_pg_one_token_loss(
+    ...   policy, reference, jnp.array([1.0]), tau=0.25
+    ... )
+    >>> loss.tolist()
+    [[0.5, 1.0]]
   """
   policy_logprobs, reference_logprobs = guards.same_shape_floats(
     policy_logprobs=policy_logprobs, reference_logprobs=reference_logprobs

@@ -14,30 +14,39 @@ def nca_loss(
   *,
   beta: float,
 ) -> Float[Array, "*batch"]:
-  """Tell data from reference samples, each response by itself.
+  """Classify each response by itself: data, or a sample of the reference.
 
-  Chen et al., 2024 (arXiv:2402.05369), for one pair and rewards that
-  pick the chosen response. With r = beta * log-ratio:
+  Chen et al., 2024 (arXiv:2402.05369), for one pair whose rewards select the
+  chosen response. With r = beta * log-ratio:
 
       -log sigmoid(r_chosen) - (log sigmoid(-r_chosen)
                                 + log sigmoid(-r_rejected)) / 2
 
-  It keeps the likelihood of the chosen response up, as only differences
-  cannot: its minimum over r_chosen is at log 2, over r_rejected at -infinity.
+  Unlike losses of the margin alone, it keeps the likelihood of the chosen
+  response up: the minimum is at r_chosen = log 2 and r_rejected = -infinity.
 
   Args:
     policy_chosen: log-probability of the preferred response, in nats, summed
       over its tokens. Likewise the next three.
-    policy_rejected: the other response under the policy.
+    policy_rejected: the rejected response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
-    reference_rejected: the other response under the reference; held constant.
+    reference_rejected: the rejected one under the reference; held constant.
     beta: strength of the KL regularization, > 0, per nat.
 
   Returns:
-    One loss per pair, in nats; 2 log 2 where the policy is the reference.
+    One loss per pair, in nats; 2 log 2 where the policy equals the reference.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or beta <= 0.
+
+  Example:
+    r_chosen = log 3 and r_rejected = -log 3:
+    exp(-2 loss) = (3/4)^2 (1/4) (3/4) = 27/256.
+
+    >>> high, low = jnp.log(jnp.array([3 / 4, 1 / 4]))
+    >>> loss = losses.nca_loss(high, low, low, high, beta=1.0)
+    >>> f"{256 * jnp.exp(-2 * loss):.3f}"
+    '27.000'
   """
   chosen, rejected = ratios.of_pair(
     policy_chosen, policy_rejected, reference_chosen, reference_rejected

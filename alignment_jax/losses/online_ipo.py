@@ -1,4 +1,4 @@
-"""IPO on responses that the policy itself has sampled."""
+"""IPO on responses sampled from the policy."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ def online_ipo_loss(
   *,
   tau: float,
 ) -> Float[Array, "*batch"]:
-  """The expected IPO loss of a pair over its label.
+  """The IPO loss of a pair in expectation over its label.
 
   Calandriello et al., 2024 (arXiv:2403.08635). With h the margin of the
   log-ratios and P the probability that the first response wins:
@@ -33,16 +33,22 @@ def online_ipo_loss(
       its tokens. Likewise the next three.
     policy_second: the second response under the policy.
     reference_first: the first response under the reference; held constant.
-    reference_second: the second one under the reference; held constant.
-    preferences: P(the first response beats the second); held constant.
+    reference_second: the second response under the reference; held constant.
+    preferences: P(first response beats second), in [0, 1]; held constant.
     tau: strength of the KL regularization, > 0.
 
   Returns:
-    One loss per pair, >= 0, in squared nats; the same when the two responses
-    change places.
+    One loss per pair, >= 0, in squared nats; symmetric in the two responses.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
+
+  Example:
+    h = 2 and 1 / (2 tau) = 1: 3/4 (2 - 1)^2 + 1/4 (2 + 1)^2.
+
+    >>> arrays = jnp.array([-1.0, -3.0, -2.0, -2.0, 0.75])
+    >>> float(losses.online_ipo_loss(*arrays, tau=0.5))
+    3.0
   """
   (
     policy_first,

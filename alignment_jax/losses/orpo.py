@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from alignment_jax.ops import guards
 
-# Odds of a response that is certain would be infinite.
+# The odds of a response with probability 1 would be infinite.
 _MAX_MEAN_LOGPROB = -1e-6
 
 
@@ -16,7 +16,7 @@ def orpo_loss(
   *,
   lam: float,
 ) -> Float[Array, "*batch"]:
-  """Likelihood of the chosen response, and odds above the rejected one's.
+  """Likelihood of the chosen response, and the odds ratio of the two.
 
   Hong et al., 2024 (arXiv:2403.07691), eq. 6 and 7, with a the mean
   log-probability per token and log odds(a) = a - log(1 - e^a):
@@ -25,15 +25,24 @@ def orpo_loss(
 
   Args:
     policy_chosen: log-probability of the preferred response, in nats per token,
-      the mean over its tokens, <= 0. Inside the odds it is cut to -1e-6.
-    policy_rejected: the same of the other response.
-    lam: weight of the odds ratio, >= 0; 0 leaves SFT. TRL calls it `beta`.
+      the mean over its tokens, <= 0. Inside the odds it is at most -1e-6.
+    policy_rejected: the same for the rejected response.
+    lam: weight of the odds ratio, >= 0; 0 gives SFT. TRL calls it `beta`.
 
   Returns:
     One loss per pair, in nats.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or lam < 0.
+
+  Example:
+    Odds 3 and 1 have the ratio 3, and the chosen response has probability 3/4:
+    exp(-loss) = (3/4)^2.
+
+    >>> chosen, rejected = jnp.log(jnp.array([0.75, 0.5]))
+    >>> loss = losses.orpo_loss(chosen, rejected, lam=1.0)
+    >>> f"{jnp.exp(-loss):.4f}"
+    '0.5625'
   """
   policy_chosen, policy_rejected = guards.same_shape_floats(
     policy_chosen=policy_chosen, policy_rejected=policy_rejected
@@ -43,6 +52,6 @@ def orpo_loss(
   return -policy_chosen - lam * jax.nn.log_sigmoid(log_odds_ratio)
 
 
-def _log_odds(mean_logprobs):
+def _log_odds(mean_logprobs: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
   mean_logprobs = jnp.minimum(mean_logprobs, _MAX_MEAN_LOGPROB)
   return mean_logprobs - jax.nn.log1mexp(-mean_logprobs)

@@ -19,7 +19,7 @@ def preference_model_loss(
 
   Args:
     logits: the model's log-odds that the first response wins.
-    preferences: p, the share of raters that prefer the first response, or a
+    preferences: p, the share of raters who prefer the first response, or a
       label 0 or 1; held constant.
 
   Returns:
@@ -27,6 +27,14 @@ def preference_model_loss(
 
   Raises:
     ValueError: shapes differ, or an argument is not floating-point.
+
+  Example:
+    sigmoid(log 3) = 3/4, and half of the raters prefer each response:
+    exp(-2 loss) = (3/4)(1/4).
+
+    >>> loss = losses.preference_model_loss(jnp.log(3.0), jnp.array(0.5))
+    >>> f"{jnp.exp(-2 * loss):.4f}"
+    '0.1875'
   """
   logits, preferences = guards.same_shape_floats(
     logits=logits, preferences=preferences

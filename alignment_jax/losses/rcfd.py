@@ -11,10 +11,10 @@ def rcfd_reward(
   rewards: Float[Array, "*batch"],
   demonstration_rewards: Float[Array, "*batch"],
 ) -> Float[Array, "*batch"]:
-  """-(r - r_demonstration)^2: as good as the demonstration, not better.
+  """-(r - r_demonstration)^2: be as good as the demonstration, not better.
 
-  Rita et al., 2024 (arXiv:2404.19409). The square is taken for each
-  prompt, so any offset that a prompt gives to all rewards drops out.
+  Rita et al., 2024 (arXiv:2404.19409). The difference is taken prompt by
+  prompt, so an offset that a prompt adds to all rewards drops out.
 
   Args:
     rewards: reward model's score of the policy's response.
@@ -25,6 +25,12 @@ def rcfd_reward(
 
   Raises:
     ValueError: shapes differ, or an argument is not floating-point.
+
+  Example:
+    Overshooting the demonstration by 1.5 costs 1.5^2.
+
+    >>> float(losses.rcfd_reward(jnp.array(2.0), jnp.array(0.5)))
+    -2.25
   """
   rewards, demonstration_rewards = guards.same_shape_floats(
     rewards=rewards, demonstration_rewards=demonstration_rewards
@@ -40,8 +46,8 @@ def rcfd_composite_reward(
 ) -> Float[Array, "B"]:
   """Several calibrated rewards added without weights.
 
-  Rita et al., 2024 (arXiv:2404.19409): each calibrated reward is
-  whitened over the batch, squashed by a sigmoid, and summed.
+  Rita et al., 2024 (arXiv:2404.19409): each calibrated reward is whitened over
+  the batch and passed through a sigmoid, and the results are summed.
 
   Args:
     rewards: n reward models' scores of the policy's responses.
@@ -54,6 +60,16 @@ def rcfd_composite_reward(
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or
       epsilon <= 0.
+
+  Example:
+    Calibrated rewards -1 and 0 are whitened to -1 and 1: sigmoid(-1) and
+    sigmoid(1).
+
+    >>> rewards = jnp.array([[1.0], [3.0]])
+    >>> demonstrations = jnp.array([[0.0], [3.0]])
+    >>> reward = losses.rcfd_composite_reward(rewards, demonstrations)
+    >>> [f"{x:.4f}" for x in reward]
+    ['0.2689', '0.7311']
   """
   guards.positive(epsilon=epsilon)
   rewards, demonstration_rewards = guards.same_shape_floats(

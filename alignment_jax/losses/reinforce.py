@@ -17,13 +17,17 @@ def reinforce_loss(
 
   Args:
     policy_logprobs: log-probability of a sampled response or token, in nats.
-    advantages: how much better it was than expected; held constant.
+    advantages: how much better it did than expected; held constant.
 
   Returns:
-    One loss per response or token. Its value means nothing by itself.
+    One loss per response or token. Only its gradient is meaningful.
 
   Raises:
     ValueError: shapes differ, or an argument is not floating-point.
+
+  Example:
+    >>> float(losses.reinforce_loss(jnp.array(-2.0), jnp.array(1.5)))
+    3.0
   """
   policy_logprobs, advantages = guards.same_shape_floats(
     policy_logprobs=policy_logprobs, advantages=advantages

@@ -12,18 +12,24 @@ def rloo_advantages(
 ) -> Float[Array, "*batch K"]:
   """Each reward minus the mean of the others for the same prompt.
 
-  Ahmadian et al., 2024 (arXiv:2402.14740): an unbiased baseline.
-  Put them into `reinforce_loss`; for K = 2 its gradient is `copg_loss`'s.
+  Ahmadian et al., 2024 (arXiv:2402.14740): an unbiased baseline. Pass them to
+  `reinforce_loss`; for K = 2 its gradient is `copg_loss`'s.
 
   Args:
-    rewards: of K >= 2 responses to each prompt, with beta times the log-ratio
-      to the reference taken off where the KL is regularized; held constant.
+    rewards: rewards of K >= 2 responses to each prompt, less beta times the
+      log-ratio to the reference if the KL is regularized; held constant.
 
   Returns:
     Advantages that sum to 0 over K.
 
   Raises:
     ValueError: K < 2, or rewards are not floating-point.
+
+  Example:
+    3 - 0, and twice 0 - (3 + 0) / 2.
+
+    >>> losses.rloo_advantages(jnp.array([3.0, 0.0, 0.0])).tolist()
+    [3.0, -1.5, -1.5]
   """
   (rewards,) = guards.same_shape_floats(rewards=rewards)
   guards.groups(rewards=rewards)
@@ -42,15 +48,15 @@ def proximal_rloo_loss(
 ) -> Float[Array, "*batch"]:
   """PPO's clipped surrogate with one ratio for the whole response.
 
-  Noukhovitch et al., 2024 (arXiv:2410.18252), Proximal RLOO. Where the
-  policy has not moved its gradient is that of RLOO.
+  Noukhovitch et al., 2024 (arXiv:2410.18252), Proximal RLOO. Before the policy
+  has moved, its gradient is that of RLOO.
 
   Args:
     policy_logprobs: log-probability of the response, in nats, summed over its
       tokens.
     old_logprobs: the same under the policy that sampled it; held constant.
     advantages: `rloo_advantages`; held constant.
-    clip: the ratio may move by this much before its gradient stops, in (0, 1).
+    clip: how far the ratio may be from 1 before the gradient stops, in (0, 1).
 
   Returns:
     One loss per response.
@@ -58,6 +64,16 @@ def proximal_rloo_loss(
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or clip is out
       of range.
+
+  Example:
+    The ratio 2 is clipped to 1.25 where the advantage is positive.
+
+    >>> policy, old = jnp.log(jnp.full(2, 0.5)), jnp.log(jnp.full(2, 0.25))
+    >>> loss = losses.proximal_rloo_loss(
+    ...   policy, old, jnp.array([1.0, -1.0]), clip=0.25
+    ... )
+    >>> [f"{x:.4f}" for x in loss]
+    ['-1.2500', '2.0000']
   """
   policy_logprobs, old_logprobs, advantages = guards.same_shape_floats(
     policy_logprobs=policy_logprobs,

@@ -24,7 +24,7 @@ def simpo_loss(
   Args:
     policy_chosen: log-probability of the preferred response, in nats per token,
       the mean over its tokens.
-    policy_rejected: the same of the other response.
+    policy_rejected: the same for the rejected response.
     beta: scale of the reward, > 0, in tokens per nat.
     gamma: target margin of the reward, >= 0.
 
@@ -34,6 +34,14 @@ def simpo_loss(
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or a
       coefficient is out of range.
+
+  Example:
+    2 log 3 less gamma = log 3: sigmoid(log 3) = 3/4.
+
+    >>> high, low = jnp.log(jnp.array([3 / 4, 1 / 4]))
+    >>> loss = losses.simpo_loss(high, low, beta=2.0, gamma=float(jnp.log(3.0)))
+    >>> f"{jnp.exp(-loss):.4f}"
+    '0.7500'
   """
   policy_chosen, policy_rejected = guards.same_shape_floats(
     policy_chosen=policy_chosen, policy_rejected=policy_rejected

@@ -14,7 +14,7 @@ def slic_loss(
   delta: float,
   lam: float,
 ) -> Float[Array, "*batch"]:
-  """A margin between two responses, and likelihood of a target.
+  """Hinge loss on the margin of two responses, plus likelihood of a target.
 
   Zhao et al., 2023 (arXiv:2305.10425), SLiC-HF:
 
@@ -26,10 +26,10 @@ def slic_loss(
   Args:
     policy_chosen: log-probability of the preferred response, in nats, summed
       over its tokens. Likewise the next two.
-    policy_rejected: the other response.
+    policy_rejected: the rejected response.
     policy_target: the SFT target or the best-ranked sample; HALOs takes the
       chosen response.
-    delta: margin, > 0, in nats.
+    delta: target margin, > 0, in nats.
     lam: weight of the likelihood, >= 0.
 
   Returns:
@@ -38,6 +38,13 @@ def slic_loss(
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or a
       coefficient is out of range.
+
+  Example:
+    max(0, 3 + 1 - 2) + 0.5 * 1.
+
+    >>> chosen, rejected, target = jnp.array([-1.0, -2.0, -1.0])
+    >>> float(losses.slic_loss(chosen, rejected, target, delta=3.0, lam=0.5))
+    2.5
   """
   policy_chosen, policy_rejected, policy_target = guards.same_shape_floats(
     policy_chosen=policy_chosen,
@@ -66,16 +73,23 @@ def hinge_loss(
   Args:
     policy_chosen: log-probability of the preferred response, in nats, summed
       over its tokens. Likewise the next three.
-    policy_rejected: the other response under the policy.
+    policy_rejected: the rejected response under the policy.
     reference_chosen: the preferred response under the reference; held constant.
-    reference_rejected: the other response under the reference; held constant.
+    reference_rejected: the rejected one under the reference; held constant.
     beta: strength of the KL regularization, > 0, per nat.
 
   Returns:
-    One loss per pair, >= 0; 1 where the policy is the reference.
+    One loss per pair, >= 0; 1 where the policy equals the reference.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or beta <= 0.
+
+  Example:
+    h = 3: 1 - 0.25 * 3.
+
+    >>> arrays = jnp.array([-1.0, -4.0, -2.0, -2.0])
+    >>> float(losses.hinge_loss(*arrays, beta=0.25))
+    0.25
   """
   chosen, rejected = ratios.of_pair(
     policy_chosen, policy_rejected, reference_chosen, reference_rejected

@@ -23,7 +23,7 @@ def srpo_loss(
   beta: float,
   alpha: float,
 ) -> Float[Array, "*batch"]:
-  """A generator that leaves nothing to improve, and a reviser that improves.
+  """Train a reviser of responses, and a generator that needs no revision.
 
   Choi et al., 2024 (arXiv:2406.01660), the sampled loss. With rho the
   log-ratio to the reference of a plain response y or of a revision y2 | y1, w
@@ -34,35 +34,44 @@ def srpo_loss(
       + alpha (1/2 - beta [rho(w|w) - rho(l|w)])^2
 
   At the optimum the reviser is reference(y2|y1) exp(P(y2 beats y1) / beta) /
-  Z(y1) and the generator reference(y) / Z(y), whatever distribution the pairs
-  were drawn from.
+  Z(y1) and the generator is reference(y) / Z(y), up to its normalizer, whatever
+  distribution the pairs were drawn from.
 
   Args:
     policy_chosen: log-probability of the preferred response, in nats, summed
       over its tokens, as are all others.
-    policy_rejected: the other response.
+    policy_rejected: the rejected response.
     policy_chosen_given_rejected: the preferred response after a prompt that
-      shows the rejected one, and so on.
-    policy_chosen_given_chosen: see above.
-    policy_rejected_given_rejected: see above.
-    policy_rejected_given_chosen: see above.
+      shows the rejected one.
+    policy_chosen_given_chosen: the preferred one after itself.
+    policy_rejected_given_rejected: the rejected one after itself.
+    policy_rejected_given_chosen: the rejected one after the preferred one.
     reference_chosen: the six again under the reference, held constant.
-    reference_rejected: see above.
-    reference_chosen_given_rejected: see above.
-    reference_chosen_given_chosen: see above.
-    reference_rejected_given_rejected: see above.
-    reference_rejected_given_chosen: see above.
+    reference_rejected: see `policy_rejected`.
+    reference_chosen_given_rejected: see `policy_chosen_given_rejected`.
+    reference_chosen_given_chosen: see `policy_chosen_given_chosen`.
+    reference_rejected_given_rejected: see `policy_rejected_given_rejected`.
+    reference_rejected_given_chosen: see `policy_rejected_given_chosen`.
     beta: strength of the KL regularization, > 0, per nat.
-    alpha: weight of the reviser, in [0, 1].
+    alpha: weight of the reviser's terms, in [0, 1].
 
   Returns:
-    One loss per pair, >= 0; 1 - alpha / 2 where the policy is the reference.
+    One loss per pair, >= 0; 1 - alpha / 2 where the policy equals the
+    reference.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or a
       coefficient is out of range.
+
+  Example:
+    rho = 1 for the plain chosen response and 0 elsewhere, beta = 2:
+    (3/4) (2 - 1)^2 + (1/4) (1/4 + 1/4).
+
+    >>> arrays = jnp.zeros(12).at[0].set(1.0)
+    >>> float(losses.srpo_loss(*arrays, beta=2.0, alpha=0.25))
+    0.875
   """
-  # One check of all twelve, so that the argument at fault is named.
+  # All twelve in one check, so that the error names the argument at fault.
   guards.same_shape_floats(
     policy_chosen=policy_chosen,
     policy_rejected=policy_rejected,

@@ -1,4 +1,4 @@
-"""Weights that make off-policy pairs count as if on-policy."""
+"""Weights that make off-policy pairs count as if they were on-policy."""
 
 import jax
 import jax.numpy as jnp
@@ -15,31 +15,41 @@ def wpo_weights(
   rejected_log_collisions: Float[Array, "*batch S"],
   rejected_mask: Bool[Array, "*batch S"],
 ) -> Float[Array, "*batch"]:
-  """How likely the policy is to produce a pair, per token, at most 1.
+  """How likely the policy is to produce both responses, per token, at most 1.
 
-  Zhou et al., 2024 (arXiv:2406.11827), the sampled alignment:
-  the product over both responses of
+  Zhou et al., 2024 (arXiv:2406.11827), with sampled alignment: the product over
+  both responses of
 
       exp(mean over tokens of (log p(token) - log sum_v p(v)^2))
 
-  The collision probability in the second term makes an on-policy token weigh 1
-  on average. Multiply any pair loss with it.
+  On average the second term, the collision probability, gives an on-policy
+  token the weight 1. Multiply any pair loss by the result.
 
   Args:
     chosen_logprobs: log-probability of each token of the preferred response
       under the policy, in nats; held constant, as is everything here.
     chosen_log_collisions: log of the sum of squared probabilities of all tokens
-      at that place, in nats.
+      at that position, in nats.
     chosen_mask: which tokens are real.
-    rejected_logprobs: the same of the other response; its width may differ.
-    rejected_log_collisions: see above.
-    rejected_mask: see above.
+    rejected_logprobs: the same for the rejected response, which may have
+      another length.
+    rejected_log_collisions: see `chosen_log_collisions`.
+    rejected_mask: see `chosen_mask`.
 
   Returns:
     One weight per pair, in (0, 1].
 
   Raises:
     ValueError: shapes differ, or an argument has the wrong dtype.
+
+  Example:
+    Each response has a token of probability 1/4 where the collision probability
+    is 1/2: (1/2)^2.
+
+    >>> logprobs, collisions = jnp.log(jnp.array([[[0.25]], [[0.5]]]))
+    >>> response = (logprobs, collisions, jnp.array([[True]]))
+    >>> [f"{x:.4f}" for x in losses.wpo_weights(*response, *response)]
+    ['0.2500']
   """
   chosen_logprobs, chosen_log_collisions = guards.same_shape_floats(
     chosen_logprobs=chosen_logprobs,

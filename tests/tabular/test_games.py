@@ -1,4 +1,4 @@
-"""Preference games: win rates, best responses, gaps, papers' examples."""
+"""Preference games: win rates, best responses, gaps, examples of papers."""
 
 import inspect
 
