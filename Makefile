@@ -25,7 +25,7 @@ PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet
 .DELETE_ON_ERROR:
 .PHONY: help install install-dev quickstart smollm2 reproduce lab \
   rlhf-small benchmarks benchmark-decoding test test-core test-slow \
-  test-parity mutants lint clean check-python
+  test-parity mutants lint types clean check-python
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -89,12 +89,15 @@ test-parity: $(INSTALLED_DEV)  ## the model zoo against transformers (Python 3.1
 	  tests/models tests/data
 
 mutants: $(INSTALLED_DEV)  ## mistakes that the tests of ROOM=losses would not see
-	$(VENV)/bin/python tests/mutants.py --room=$(ROOM) --count=$(COUNT) \
+	$(VENV)/bin/python -m tests.mutants --room=$(ROOM) --count=$(COUNT) \
 	  --seed=$(SEED) --jobs=$(JOBS)
 
 lint: $(INSTALLED_DEV)  ## ruff: rules and formatting
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
+
+types: $(INSTALLED_DEV)  ## pyright (basic) over the library
+	$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python
 
 clean:  ## remove caches and build products; keep venvs, data and runs
 	rm -rf .cache/jax .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

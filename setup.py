@@ -19,7 +19,6 @@ CORE = [
   "ml-collections>=1.1",
   "absl-py>=2.1",
   "numpy>=2.0",
-  "chex>=0.1.90",
   "jaxtyping>=0.3",
   "scipy>=1.13",
 ]
@@ -53,13 +52,14 @@ EXTRAS = {
     "matplotlib>=3.9",
     "rich>=13",
   ],
-  # Tests and lint.
+  # Tests, lint and types.
   "dev": [
     "pytest>=8",
     "pytest-xdist>=3.6",
     "hypothesis>=6.100",
     "beartype>=0.20",
     "ruff>=0.9",
+    "basedpyright>=1.38",  # pyright with its engine in the wheel
     # To run the notebooks.
     "nbclient>=0.10",
     "nbformat>=5.10",
@@ -67,8 +67,6 @@ EXTRAS = {
   ],
   # The oracle of the model zoo's parity tests; Python 3.11 alone has the pins.
   "parity": ["torch>=2.13", "transformers>=5.23"],
-  # The reference as HTML, from the docstrings: `pdoc -d google alignment_jax`.
-  "docs": ["pdoc>=15"],
 }
 
 ROOT = Path(__file__).parent
@@ -89,6 +87,7 @@ setup(
   license_files=["LICENSE"],
   python_requires=">=3.11",
   packages=find_packages(include=["alignment_jax", "alignment_jax.*"]),
+  package_data={"alignment_jax": ["py.typed"]},
   install_requires=CORE,
   extras_require=EXTRAS,
   classifiers=[
