@@ -38,16 +38,15 @@ LEFT_OUT = shutil.ignore_patterns(
 MORE_TESTS = collections.defaultdict(
   list,
   {
-    "ops": ["tests/losses", "tests/test_sampling.py", "tests/test_scoring.py"],
+    "ops": ["tests/losses", "tests/sampling", "tests/scoring"],
     "losses": ["tests/tabular"],
     "tabular": ["tests/losses/test_closed_forms.py"],
-    "models": ["tests/test_scoring.py", "tests/test_sampling.py"],
+    "models": ["tests/scoring", "tests/sampling"],
     "algorithm": ["tests/algorithms/test_algorithms.py"],
     "rollouts": ["tests/algorithms"],
     "families": ["tests/algorithms"],
     "transforms": ["tests/algorithms/test_algorithms.py"],
     "feedback": ["tests/judges", "tests/experiment"],
-    "sampling": ["tests/test_geometric_mixture.py"],
     "training": ["tests/experiment/test_run.py"],
     "types": ["tests/rollouts", "tests/training", "tests/data"],
     "errors": ["tests/experiment"],

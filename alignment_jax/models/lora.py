@@ -100,13 +100,6 @@ def merge(
   return jax.tree_util.tree_map_with_path(add, params)
 
 
-def unmerge(
-  params: Any, adapters: dict[str, dict[str, Array]], axes: Any, *, alpha: float
-) -> Any:
-  """The base again, to rounding, from what `merge` returned."""
-  return merge(params, adapters, axes, alpha=-alpha)
-
-
 def _product(a, b, layers):
   contract = jnp.tensordot
   for _ in range(layers):

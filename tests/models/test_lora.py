@@ -80,15 +80,6 @@ def test_what_is_no_target_stays(world):
   )
 
 
-def test_merging_can_be_undone(world):
-  model, params = world
-  _, adapters = _adapters(world)
-  merged = lora.merge(params, adapters, model.axes, alpha=6.0)
-  back = lora.unmerge(merged, adapters, model.axes, alpha=6.0)
-  for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(params), strict=True):
-    np.testing.assert_allclose(a, b, atol=1e-5)
-
-
 def test_a_pattern_without_a_kernel_and_no_rank_are_refused(world):
   with pytest.raises(errors.UserError, match="no kernel '\\*/nothing'; avail"):
     _adapters(world, targets=("*/nothing",))

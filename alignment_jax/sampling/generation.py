@@ -1,12 +1,10 @@
-"""Generation, token by token.
+"""The loop that draws responses token by token.
 
-One loop serves every `NextToken`: a policy, or the geometric mixture of two.
 `generate` is `start`, `advance` and `finish`, for those who want the tokens as
 they come.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -17,6 +15,8 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 from alignment_jax import errors
 from alignment_jax.models import base
 from alignment_jax.ops import truncation
+from alignment_jax.sampling import distributions
+from alignment_jax.sampling.distributions import Logits, NextToken
 from alignment_jax.types import Tokens
 
 
@@ -39,25 +39,6 @@ class Samples(NamedTuple):
   logprobs: Float[Array, "B K T"]
   component_logprobs: tuple[Float[Array, "B K T"], ...]
   ended: Bool[Array, "B K"]
-
-
-class NextToken(NamedTuple):
-  """A distribution of the next token that can be fed what was sampled.
-
-  Attributes:
-    for_decoding: (params) -> params in the layout that `logits` and `feed` are
-      quickest with, as `Model.for_decoding`; they take either.
-    start: (params, prompt Tokens [B, T], samples K, room for so many tokens) ->
-      state of B K rows, [a, a, b, b] for prompts [a, b].
-    logits: (params, state) -> float32 [B K, V], what is sampled from, and
-      the same of each component of a mixture.
-    feed: (params, state, ids [B K]) -> state.
-  """
-
-  for_decoding: Callable[[PyTree], PyTree]
-  start: Callable[..., PyTree]
-  logits: Callable[..., tuple[Float[Array, "N V"], ...]]
-  feed: Callable[..., PyTree]
 
 
 class Settings(NamedTuple):
@@ -175,7 +156,7 @@ def start(
   _check(0 < top_p <= 1, "top_p", top_p, "in (0, 1]")
   _check(0 <= min_p <= 1, "min_p", min_p, "in [0, 1]")
   _check(min_tokens >= 0, "min_tokens", min_tokens, ">= 0")
-  distribution = _distribution(model)
+  distribution = distributions.as_distribution(model)
   inner = distribution.start(params, prompt, samples, max_tokens)
   logits = distribution.logits(params, inner)
   rows, size = logits[0].shape
@@ -196,7 +177,7 @@ def start(
     samples=samples,
     settings=Settings(eos_id, temperature, top_k, top_p, min_p, min_tokens),
   )
-  return _sample(logits, state)
+  return _draw(logits, state)
 
 
 def advance(
@@ -216,17 +197,18 @@ def advance(
     state: from `start` or from here.
     tokens: may be traced: one program serves any number.
   """
-  distribution = _distribution(model)
+  distribution = distributions.as_distribution(model)
+  # Outside of the loop, which would do it for each token.
   params = distribution.for_decoding(params)
   stop = jnp.minimum(state.length + tokens, state.ids.shape[1])
 
-  def body(state):
+  def body(state: State) -> State:
     newest = jax.lax.dynamic_index_in_dim(
       state.ids, state.length - 1, axis=1, keepdims=False
     )
     inner = distribution.feed(params, state.inner, newest)
     logits = distribution.logits(params, inner)
-    return _sample(logits, state.replace(inner=inner))
+    return _draw(logits, state.replace(inner=inner))
 
   return jax.lax.while_loop(
     lambda state: (state.length < stop) & ~jnp.all(state.done), body, state
@@ -236,7 +218,7 @@ def advance(
 def finish(state: State) -> Samples:
   """What was sampled so far."""
 
-  def by_prompt(array):
+  def by_prompt(array: Array) -> Array:
     return array.reshape(-1, state.samples, *array.shape[1:])
 
   logprobs, *components = (by_prompt(array) for array in state.logprobs)
@@ -248,121 +230,28 @@ def finish(state: State) -> Samples:
   )
 
 
-class _Read(NamedTuple):
-  """A policy's state: what predicts the next token, and the cache."""
-
-  hidden: Array
-  cache: base.Cache
-
-
-def policy(model: base.Model) -> NextToken:
-  """The distribution of a network; its parameters are the network's."""
-
-  def start(params, prompt, samples, room):
-    context = model.encode(params, prompt)
-    if samples > 1:
-      context = model.repeat(context, samples)
-    return _Read(context.last, model.init_cache(context, room))
-
-  def logits(params, state):
-    return (model.unembed(params, state.hidden).astype(jnp.float32),)
-
-  def feed(params, state, ids):
-    return _Read(*model.step(params, state.cache, ids))
-
-  return NextToken(
-    for_decoding=model.for_decoding, start=start, logits=logits, feed=feed
-  )
-
-
-def geometric_mixture(
-  policy: base.Model | NextToken,
-  reference: base.Model | NextToken,
-  *,
-  beta: float,
-) -> NextToken:
-  """Each token from policy^(1 - beta) reference^beta, made to sum to one.
-
-  Munos et al., 2023 (arXiv:2312.00886), the one-step-at-a-time mixture of their
-  experiments: after each prefix softmax((1 - beta) z + beta z') of the logits z
-  of the policy and z' of the reference, both divided by the temperature. Its
-  sequences are not those of the mixture of sequences, which has one normaliser
-  and not one per prefix.
-
-  Its parameters are a pair, the policy's and the reference's; each reads with a
-  cache of its own. `component_logprobs` are under the two, in this order.
-
-  Args:
-    policy: the network or distribution that is mixed; beta 0 is this one.
-    reference: the same vocabulary; beta 1 is this one.
-    beta: weight of the reference, 0 to 1.
-
-  Raises:
-    UserError: beta is outside its range, or, in `start`, the vocabularies
-      differ.
-  """
-  _check(0 <= beta <= 1, "beta", beta, "in [0, 1]")
-  parts = (_distribution(policy), _distribution(reference))
-
-  def for_decoding(params):
-    return tuple(
-      part.for_decoding(own) for part, own in zip(parts, params, strict=True)
-    )
-
-  def start(params, prompt, samples, room):
-    return tuple(
-      part.start(own, prompt, samples, room)
-      for part, own in zip(parts, params, strict=True)
-    )
-
-  def logits(params, states):
-    one, other = (
-      part.logits(own, state)[0]
-      for part, own, state in zip(parts, params, states, strict=True)
-    )
-    if one.shape != other.shape:
-      raise errors.UserError(
-        f"policy and reference have {one.shape[-1]} and {other.shape[-1]}"
-        " tokens in their vocabularies; a mixture needs the same ones"
-      )
-    return (1 - beta) * one + beta * other, one, other
-
-  def feed(params, states, ids):
-    return tuple(
-      part.feed(own, state, ids)
-      for part, own, state in zip(parts, params, states, strict=True)
-    )
-
-  return NextToken(
-    for_decoding=for_decoding, start=start, logits=logits, feed=feed
-  )
-
-
-def _distribution(model):
-  return model if isinstance(model, NextToken) else policy(model)
-
-
-def _sample(logits, state):
+def _draw(logits: Logits, state: State) -> State:
   """The state with one more token, from the logits of all components."""
   s = state.settings
   if s.temperature > 0:
     logits = tuple(array / s.temperature for array in logits)
-  kept = _kept(logits[0], state.length, s)
-  key, draw = jax.random.split(state.key)
+  allowed = _allowed(logits[0], state.length, s)
+  key, draw_key = jax.random.split(state.key)
   if s.temperature > 0:
-    ids = jax.random.categorical(draw, kept, axis=-1).astype(jnp.int32)
+    ids = jax.random.categorical(draw_key, allowed, axis=-1).astype(jnp.int32)
   else:
-    ids = jnp.argmax(kept, axis=-1).astype(jnp.int32)
+    ids = jnp.argmax(allowed, axis=-1).astype(jnp.int32)
   alive = ~state.done
 
-  def write(buffer, column):
+  def write(buffer: Array, column: Array) -> Array:
     return jax.lax.dynamic_update_slice_in_dim(
       buffer, column[:, None], state.length, axis=1
     )
 
-  def logprob(logits):
-    chosen = jnp.take_along_axis(logits, ids[:, None], axis=-1)[:, 0]
-    return jnp.where(alive, chosen - jax.nn.logsumexp(logits, axis=-1), 0.0)
+  def logprob(logits: Float[Array, "N V"]) -> Float[Array, "N"]:
+    # Of the logits before anything was cut: those that scoring sees.
+    logit = jnp.take_along_axis(logits, ids[:, None], axis=-1)[:, 0]
+    return jnp.where(alive, logit - jax.nn.logsumexp(logits, axis=-1), 0.0)
 
   return state.replace(
     key=key,
@@ -377,7 +266,9 @@ def _sample(logits, state):
   )
 
 
-def _kept(logits, length, s):
+def _allowed(
+  logits: Float[Array, "N V"], length: Int[Array, ""], s: Settings
+) -> Float[Array, "N V"]:
   """Logits with -inf where a token may not be sampled."""
   if s.eos_id is not None and s.min_tokens > 0:
     # The token that comes is number length + 1.
@@ -390,6 +281,6 @@ def _kept(logits, length, s):
   return truncation.keep_min_p(logits, s.min_p)
 
 
-def _check(allowed, name, value, what):
+def _check(allowed: bool, name: str, value: Any, what: str) -> None:
   if not allowed:
     raise errors.UserError(f"{name} must be {what}, got {value}")
