@@ -18,7 +18,7 @@ from alignment_jax import tabular
 GAMES = flags.DEFINE_integer("games", 1000, "games in the batch")
 ACTIONS = flags.DEFINE_integer("actions", 64, "actions of each game")
 STEPS = flags.DEFINE_integer("steps", 2000, "steps of Nash-MD")
-TAU = flags.DEFINE_float("tau", 0.1, "strength of the KL regularisation")
+TAU = flags.DEFINE_float("tau", 0.1, "strength of the KL regularization")
 
 
 def _timed(run, *arrays):
@@ -52,7 +52,7 @@ def main(argv):
     f"{GAMES.value} games, {ACTIONS.value} actions, {STEPS.value} steps:"
     f" {batched:.1f} s in one call;"
     f" one game at a time takes {single * GAMES.value / batched:.1f} times as"
-    f" long; worst regularised exploitability {float(worst):.1e}"
+    f" long; worst regularized exploitability {float(worst):.1e}"
   )
 
 

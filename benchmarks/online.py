@@ -128,7 +128,7 @@ class Run:
     """Seconds of sampling and judging, of preparing and updating, and of the
     whole step."""
     use_cores(1)
-    now, made, learnt, whole = self.start(), [], [], []
+    now, made, learned, whole = self.start(), [], [], []
     for number in range(STEPS.value + WARM):
       begun = time.perf_counter()
       params = now.trainable, now.slow
@@ -146,9 +146,9 @@ class Run:
       float(metrics["rewards/mean"])
       if number >= WARM:
         made.append(sampled - placed)
-        learnt.append(done - sampled)
+        learned.append(done - sampled)
         whole.append(time.perf_counter() - begun)
-    return [statistics.median(found) for found in (made, learnt, whole)]
+    return [statistics.median(found) for found in (made, learned, whole)]
 
 
 def main(argv):
@@ -158,14 +158,14 @@ def main(argv):
     for device in jax.devices()[:2]
   )
   print(f"on {jax.devices()[0].device_kind}, two devices of one core each")
-  made, learnt, whole = Run(one, one).parts()
+  made, learned, whole = Run(one, one).parts()
   print(
     "share of a synchronous step outside sampling, judging and the update:"
-    f" {1 - (made + learnt) / whole:.1%}"
+    f" {1 - (made + learned) / whole:.1%}"
   )
   run = Run(one, other)
-  made, learnt, _ = run.parts()
-  print(f"sampling and judging / learning: {made / learnt:.2f}")
+  made, learned, _ = run.parts()
+  print(f"sampling and judging / learning: {made / learned:.2f}")
   ratios, rewards = [], []
   for _ in range(ROUNDS.value):
     (slow, before), (fast, after) = run.seconds(0), run.seconds(1)
@@ -175,7 +175,7 @@ def main(argv):
     "synchronous / asynchronous seconds per step:"
     f" {statistics.median(ratios):.2f} ({min(ratios):.2f} to"
     f" {max(ratios):.2f}); the limit here is"
-    f" {(made + learnt) / max(made, learnt):.2f}"
+    f" {(made + learned) / max(made, learned):.2f}"
   )
   print(
     "mean reward of the last quarter, synchronous and asynchronous:"

@@ -1,6 +1,6 @@
 """GRPO on groups of eight answers (Shao et al., 2024, arXiv:2402.03300).
 
-Rewards by VADER's rules are centred and scaled within the answers to a prompt;
+Rewards by VADER's rules are centered and scaled within the answers to a prompt;
 beta is that of the paper.
 
     python experiments/train.py --config=configs/grpo.py \

@@ -1,4 +1,4 @@
-"""Iterative Nash policy optimisation (Zhang et al., 2024).
+"""Iterative Nash policy optimization (Zhang et al., 2024).
 
 arXiv:2407.00617. Mirror descent by regression on the best and the worst of
 eight answers of the policy before each iteration. `eta` and `tau` have the

@@ -5,7 +5,7 @@
 
 Measured (seed 0): VADER win rate 59.1 % (95 % interval 55.7 to 62.6), answers
 11.8 % longer, 3.8 nats from the SFT policy, whose perplexity is 141: at equal
-steps it has learnt less than the decoder, so tau is lower.
+steps it has learned less than the decoder, so tau is lower.
 
 Hardware: two CPU cores. `:tiny` runs every part in about a minute.
 """

@@ -1,4 +1,4 @@
-"""Self-play preference optimisation (Wu et al., 2024, arXiv:2405.00675).
+"""Self-play preference optimization (Wu et al., 2024, arXiv:2405.00675).
 
 The best and the worst of five answers of the policy before each iteration learn
 their win rates. `eta` is far below the paper's 1000, whose answers are longer.

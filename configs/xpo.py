@@ -1,4 +1,4 @@
-"""Exploratory preference optimisation (Xie et al., 2024).
+"""Exploratory preference optimization (Xie et al., 2024).
 
 arXiv:2405.21046. DPO on an answer of the policy and one of the policy at its
 start, with a bonus for what the start would not say.

@@ -9,7 +9,7 @@ Three arms with rewards 2.5, 2 and 1, a uniform reference and beta = 0.5. The
 10,000 pairs come from two other distributions that both like the worst arm
 most. CoPG's regret goes to zero; IPO, which sees only which arm won, and the
 policy gradient with the value of the plain reward as its baseline end biased;
-without a baseline the regret grows. With the value of the *regularised* reward
+without a baseline the regret grows. With the value of the *regularized* reward
 as its baseline (not in the paper) the policy gradient is unbiased too.
 
 Adam with learning rate 1e-3 and batches of 512 for 100 epochs, as in the paper,
@@ -42,7 +42,7 @@ METHODS = (
   "PG, baseline E R",
   "PG, baseline E R_beta",
 )
-COPG, IPO, PLAIN, VALUE, REGULARISED = range(len(METHODS))
+COPG, IPO, PLAIN, VALUE, REGULARIZED = range(len(METHODS))
 # Where each method ends on infinitely many pairs, found numerically.
 FIXED_POINTS = (
   (0.70538, 0.25950, 0.03512),
@@ -58,7 +58,7 @@ LABELS = (
   r"PG, baseline $E_\pi R$",
   r"PG, baseline $E_\pi R_\beta$",
 )
-COLOURS = ("#0072B2", "#D55E00", "#CC79A7", "#E69F00", "#009E73")
+COLORS = ("#0072B2", "#D55E00", "#CC79A7", "#E69F00", "#009E73")
 MARKS = ("-", "--", ":", "-.", (0, (1, 1)))
 
 
@@ -146,18 +146,18 @@ def _train(key):
       )
 
     def gradient(log_policy, values):
-      regularised = rewards - BETA * (log_policy - reference)
-      advantages = regularised - values(log_policy, regularised)[..., None]
+      regularized = rewards - BETA * (log_policy - reference)
+      advantages = regularized - values(log_policy, regularized)[..., None]
       per_arm = losses.reinforce_loss(log_policy, advantages)
       return per_arm[..., y1] + per_arm[..., y2]
 
-    def no_value(log_policy, regularised):
-      del regularised
+    def no_value(log_policy, regularized):
+      del regularized
       return jnp.zeros_like(log_policy[..., 0])
 
-    def plain_value(log_policy, regularised):
+    def plain_value(log_policy, regularized):
       return tabular.expected(
-        log_policy, jnp.broadcast_to(rewards, regularised.shape)
+        log_policy, jnp.broadcast_to(rewards, regularized.shape)
       )
 
     per_cell = [
@@ -165,7 +165,7 @@ def _train(key):
       ipo(policy[:, IPO]),
       gradient(policy[:, PLAIN], no_value),
       gradient(policy[:, VALUE], plain_value),
-      gradient(policy[:, REGULARISED], tabular.expected),
+      gradient(policy[:, REGULARIZED], tabular.expected),
     ]
     return sum(jnp.sum(shares * each) for each in per_cell)
 
@@ -256,10 +256,10 @@ def _longer(regrets, policies):
     IPO: ("0.1525", "0.15 +- 0.02", abs(regrets[IPO] - 0.15) <= 0.02, False),
     PLAIN: ("0.6378", "> 0.5", regrets[PLAIN] > 0.5, True),
     VALUE: ("0.0148", "> 0.01", regrets[VALUE] > 0.01, True),
-    REGULARISED: (
+    REGULARIZED: (
       "0 (not in the paper)",
       "< 1e-3",
-      regrets[REGULARISED] < 1e-3,
+      regrets[REGULARIZED] < 1e-3,
       False,
     ),
   }
@@ -294,14 +294,14 @@ def _figure(regrets):
         epochs,
         runs.min(axis=1),
         runs.max(axis=1),
-        color=COLOURS[i],
+        color=COLORS[i],
         alpha=0.2,
         linewidth=0,
       )
       axis.plot(
         epochs,
         runs.mean(axis=1),
-        color=COLOURS[i],
+        color=COLORS[i],
         linestyle=MARKS[i],
         linewidth=2,
         label=label,
@@ -318,7 +318,7 @@ def _figure(regrets):
   handles, labels = axes[0].get_legend_handles_labels()
   figure.legend(handles, labels, loc="outside lower center", ncols=5)
   figure.suptitle(
-    "Off-policy pairs: only CoPG, and PG with the regularised value, reach the"
+    "Off-policy pairs: only CoPG, and PG with the regularized value, reach the"
     " optimum (mean and range of 5 seeds)"
   )
   return figure

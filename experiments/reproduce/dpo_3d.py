@@ -12,7 +12,7 @@ goes to responses that no pair mentions (Dispersion). It is worst when the pairs
 are not the policy's own. Two cures: a weaker pull on the rejected response
 (Flex-DPO), and adding the likelihood of the chosen one (SFT).
 
-The paper gives neither the width, nor the optimiser, nor the start; ours are
+The paper gives neither the width, nor the optimizer, nor the start; ours are
 one-hot 4 -> 32 -> 32 -> 10 with ReLU, Adam 1e-3, beta = 0.1, 500 full-batch
 epochs, 5 seeds, PyTorch's default weights, fitted to a reference that gives
 both responses of a pair 0.3 (on-policy) or 0.02 (off-policy). So rows on the
@@ -55,7 +55,7 @@ SHOWN = {
   "flex 0.02 on/on": r"Flex-DPO, $\beta^-$ = 0.02",
   "SFT 0.05 on/on": "DPO + 0.05 SFT",
 }
-COLOURS = ("#0072B2", "#D55E00", "#009E73")
+COLORS = ("#0072B2", "#D55E00", "#009E73")
 MARKS = ("-", "--", "-.")
 CHOSEN, REJECTED, UNSEEN = range(3)
 
@@ -76,7 +76,7 @@ def reproduce() -> page.Reproduction:
       "Probabilities are means over four prompts and five seeds, sd over seeds."
       " The first rows are exact properties of the loss; its power laws are"
       " limits, not reached to 0.02 at pi- = 1e-8. The others are a toy"
-      " whose width, optimiser and start the paper does not print. How far"
+      " whose width, optimizer and start the paper does not print. How far"
       " the chosen response falls depends on them: with He's weights and a"
       " reference fitted at a rate of 1e-2, pi+ goes from 0.98 to 0.69 and the"
       " unseen mass, after a dip to 0.02, only to 0.31, below its start. With"
@@ -339,12 +339,12 @@ def _figure(curves):
         epochs,
         np.clip(mean[:, i] - spread[:, i], 0, 1),
         np.clip(mean[:, i] + spread[:, i], 0, 1),
-        color=COLOURS[i],
+        color=COLORS[i],
         alpha=0.2,
         linewidth=0,
       )
       axis.plot(
-        epochs, mean[:, i], MARKS[i], color=COLOURS[i], linewidth=2, label=name
+        epochs, mean[:, i], MARKS[i], color=COLORS[i], linewidth=2, label=name
       )
     axis.set_title(title)
     axis.set_xlabel("epochs (full batch)")

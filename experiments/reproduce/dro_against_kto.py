@@ -6,7 +6,7 @@ the comparison with KTO (Ethayarajh et al., 2024, arXiv:2402.01306).
 
     python experiments/reproduce/dro_against_kto.py
 
-20 prompts with 10 answers; 20,000 single scored answers from a behaviour that
+20 prompts with 10 answers; 20,000 single scored answers from a behavior that
 is not the reference. Some prompts get higher rewards than others, whatever the
 answer, by an offset of standard deviation 0, 1 or 2. DRO-V, with a value for
 each prompt, finds the optimum; with one value for all, with the variance of the
@@ -47,7 +47,7 @@ BEFORE = {
   "DRO-P": "0.05, 0.24, 0.32",
   "KTO": "0.36, 0.56, 0.73",
 }
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00")
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00")
 HATCHES = ("", "//", "..", "xx")
 
 
@@ -77,7 +77,7 @@ def reproduce() -> page.Reproduction:
     figures={"dro_against_kto": _figure(regrets, sweeps, exact)},
     remarks=(
       "Means over three seeds, each with its own prompts, rewards, reference"
-      " and behaviour (softmax of N(0, 1) logits). Rewards are normalised to"
+      " and behavior (softmax of N(0, 1) logits). Rewards are normalized to"
       " mean 0 and variance 1 over the table, as the paper does over its data."
       " Regret is J(pi*) - J(pi) at tau = 1 and KTO's beta is 5, the paper's"
       " best. Win rates at one KL are interpolated between coefficients. KTO's"
@@ -94,7 +94,7 @@ class World(NamedTuple):
 
   Attributes:
     reference: log-probabilities [prompt, answer].
-    scores: rewards before offsets and normalisation, [prompt, answer].
+    scores: rewards before offsets and normalization, [prompt, answer].
     offsets: [prompt, 1], to be scaled.
     prompts: of the minibatches, [step, row].
     answers: likewise.
@@ -112,12 +112,12 @@ class World(NamedTuple):
 def _worlds(key):
   keys = jax.random.split(key, 7)
   shape = (PROMPTS, ANSWERS)
-  reference, behaviour, scores = (
+  reference, behavior, scores = (
     jax.random.normal(key, shape) for key in keys[:3]
   )
   offsets = jax.random.normal(keys[3], (PROMPTS, 1))
   prompts = jax.random.randint(keys[4], (SAMPLES,), 0, PROMPTS)
-  answers = jax.random.categorical(keys[5], behaviour[prompts])
+  answers = jax.random.categorical(keys[5], behavior[prompts])
   rows = jax.random.randint(keys[6], (STEPS, BATCH), 0, SAMPLES)
   return World(
     jax.nn.log_softmax(reference), scores, offsets, prompts[rows], answers[rows]
@@ -287,7 +287,7 @@ def _figure(regrets, sweeps, exact):
       width=0.18,
       yerr=values.std(axis=1, ddof=1) / SEEDS**0.5,
       capsize=2,
-      color=COLOURS[i],
+      color=COLORS[i],
       hatch=HATCHES[i],
       edgecolor="white",
       ecolor="black",
@@ -303,7 +303,7 @@ def _figure(regrets, sweeps, exact):
     (-0.3, 0),
     xytext=(-0.42, 0.03),
     fontsize=8,
-    color=COLOURS[0],
+    color=COLORS[0],
     rotation=90,
   )
   right.plot(
@@ -314,12 +314,12 @@ def _figure(regrets, sweeps, exact):
     alpha=0.4,
     label=r"exact optima over $\tau$",
   )
-  for method, letter, colour, mark in (
-    ("DRO-V", r"\tau", COLOURS[0], "o"),
-    ("KTO", r"\beta", COLOURS[3], "s"),
+  for method, letter, color, mark in (
+    ("DRO-V", r"\tau", COLORS[0], "o"),
+    ("KTO", r"\beta", COLORS[3], "s"),
   ):
     x, y = sweeps[method]["kl"], sweeps[method]["wins"]
-    right.plot(x, y, mark + "--", color=colour, label=method)
+    right.plot(x, y, mark + "--", color=color, label=method)
     for i, coefficient in enumerate(SWEEPS[method]):
       right.annotate(
         f"${letter}$={coefficient:g}",
@@ -327,7 +327,7 @@ def _figure(regrets, sweeps, exact):
         xytext=(5, -11) if method == "DRO-V" else (-6, -14),
         textcoords="offset points",
         fontsize=8,
-        color=colour,
+        color=color,
       )
   right.set_xlabel(r"KL($\pi$, reference) (nats)")
   right.set_ylabel("win rate over the reference")

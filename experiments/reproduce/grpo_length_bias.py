@@ -30,7 +30,7 @@ RATES = {"grpo": 0.3, "dapo": 0.3, "dr_grpo": 0.3 * CAP / START}
 NAMES = {"grpo": "GRPO", "dapo": "DAPO", "dr_grpo": "Dr. GRPO"}
 SEEDS = 4
 
-COLOURS = {"grpo": "#D55E00", "dapo": "#009E73", "dr_grpo": "#0072B2"}
+COLORS = {"grpo": "#D55E00", "dapo": "#009E73", "dr_grpo": "#0072B2"}
 
 
 def reproduce() -> page.Reproduction:
@@ -229,14 +229,14 @@ def figure(curves, stops, biases):
       axes[0].plot(
         values.mean(0),
         dash,
-        color=COLOURS[name],
+        color=COLORS[name],
         label=f"{NAMES[name]}, {what}",
       )
       axes[0].fill_between(
         np.arange(values.shape[1]),
         values.min(0),
         values.max(0),
-        color=COLOURS[name],
+        color=COLORS[name],
         alpha=0.12,
       )
   axes[0].axhline(CAP, color="grey", linewidth=0.8, linestyle=":")
@@ -253,7 +253,7 @@ def figure(curves, stops, biases):
   axes[1].plot(
     fine,
     -fine * np.log(fine) / (1 - fine) - fine,
-    color=COLOURS["grpo"],
+    color=COLORS["grpo"],
     label="-p log p / (1 - p) - p",
   )
   axes[1].plot(
@@ -263,7 +263,7 @@ def figure(curves, stops, biases):
     color="black",
     label="GRPO, expected gradient",
   )
-  axes[1].axhline(0, color=COLOURS["dr_grpo"], label="Dr. GRPO")
+  axes[1].axhline(0, color=COLORS["dr_grpo"], label="Dr. GRPO")
   axes[1].set_xlabel("p, probability of stopping per token")
   axes[1].set_ylabel("push on the stop logit per advantage")
   axes[1].set_title("The bias, exactly")

@@ -39,7 +39,7 @@ DATA = {
 # Finite, since 0 * -inf would be NaN where a one-hot picks another action.
 NEVER = -1e9
 STUDENT = 2.262  # 97.5 % point of Student's t with 9 degrees of freedom
-COLOURS = ("#0072B2", "#D55E00", "#009E73")
+COLORS = ("#0072B2", "#D55E00", "#009E73")
 MARKS = ("-", "--", ":")
 
 
@@ -308,7 +308,7 @@ def _figure(steps, curves, title):
           steps / 1000,
           mean[:, action] - band[:, action],
           mean[:, action] + band[:, action],
-          color=COLOURS[action],
+          color=COLORS[action],
           alpha=0.25,
           linewidth=0,
         )
@@ -316,7 +316,7 @@ def _figure(steps, curves, title):
           steps / 1000,
           mean[:, action],
           MARKS[action],
-          color=COLOURS[action],
+          color=COLORS[action],
           label=f"$\\pi$({name})",
         )
       axis.set_title(f"{method}, $\\tau$ = {TAUS[j]:g}")

@@ -5,10 +5,10 @@
 A small decoder learns by `experiment.train`, as on real text, and is held
 against exact optima. To be seen: RLOO on a proxy with an error comes near the
 optimum reference exp(r / beta) / Z; its proxy reward grows as the KL is let go
-while its gold reward turns round, which is over-optimisation (Gao et al., 2022,
+while its gold reward turns round, which is over-optimization (Gao et al., 2022,
 arXiv:2210.10760); DPO learns less of the gold reward from raters who err or
 like short answers; and in a game of lengths without a best one, self-play finds
-the regularised Nash policy, where a reward finds a length that another beats.
+the regularized Nash policy, where a reward finds a length that another beats.
 Writes docs/lab.md.
 
 Hardware: two CPU cores, about two minutes.
@@ -70,7 +70,7 @@ def reproduce(steps: Mapping[str, int] = STEPS) -> page.Reproduction:
       " prompts and responses. The world, its betas and its game were chosen"
       " by the exact optima (`exact` in the rows), before anything was"
       " trained; what is tested is that training follows them. The game's"
-      " Nash policy without regularisation is (4, 10, 1) / 15.\n\n"
+      " Nash policy without regularization is (4, 10, 1) / 15.\n\n"
       "To train in the same world by a config, with any method, judge and"
       " flag: `python experiments/train.py --config=configs/lab.py"
       " --workdir=runs/lab`. Its data are made from a seed"
@@ -178,7 +178,7 @@ def game_rows(lab, game):
   return [
     page.Row(
       quantity="game: share of three words or none, one, two; at the start,"
-      " regularised Nash, self-play",
+      " regularized Nash, self-play",
       published="self-play finds it",
       measured="; ".join(page.numbers(shares[name]) for name in names),
       criterion="each within 0.1",
@@ -210,21 +210,21 @@ def figure(lab, rloo, game) -> Figure:
   drawn = Figure(figsize=(10.5, 3.4), layout="constrained")
   left, middle, right = drawn.subplots(1, 3)
   path = [lab.optimum(lab.proxy, float(b)) for b in np.geomspace(0.4, 60.0, 40)]
-  for axes, title, reward, colour in (
-    (left, "proxy: what is learnt from", lab.proxy, "#D55E00"),
+  for axes, title, reward, color in (
+    (left, "proxy: what is learned from", lab.proxy, "#D55E00"),
     (middle, "gold: what counts", lab.gold, "#0072B2"),
   ):
     axes.plot(
       [lab.kl(p) for p in path],
       [lab.mean(p, reward) for p in path],
-      color=colour,
+      color=color,
       label="exact optimum",
     )
     axes.plot(
       [lab.kl(p) for p in rloo.values()],
       [lab.mean(p, reward) for p in rloo.values()],
       "o",
-      color=colour,
+      color=color,
       label="RLOO",
     )
     axes.set(xlabel="KL to the start, nats", ylabel="reward", title=title)

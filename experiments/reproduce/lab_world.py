@@ -57,7 +57,7 @@ class Lab:
 
   Attributes:
     gold: reward of every response to every prompt, [P, A].
-    proxy: the same of what is learnt from.
+    proxy: the same of what is learned from.
     words: of every response, [A].
     kinds: class of every response in the game, [A].
     reference: log-probabilities of the start, [P, A].
@@ -130,7 +130,7 @@ class Lab:
     return shares / shares.sum()
 
   def nash(self) -> np.ndarray:
-    """Log of the regularised Nash policy of the game, [P, A]."""
+    """Log of the regularized Nash policy of the game, [P, A]."""
     matrix = np.array(GAME["matrix"], np.float32)
     game = jnp.asarray(matrix[self.kinds][:, self.kinds])
     return np.stack(

@@ -28,7 +28,7 @@ RATES = (1.0, 0.5, 0.25, 0.1, 0.05)
 PUBLISHED_BIAS = (2.8e-4, 6.9e-5, 1.7e-5, 2.7e-6, 6.9e-7)
 BIAS_TAU, BIAS_ACTIONS, BIAS_GAMES = 0.1, 6, 64
 
-COLOURS = {0.05: "#D55E00", 0.1: "#009E73", 1.0: "#0072B2"}
+COLORS = {0.05: "#D55E00", 0.1: "#009E73", 1.0: "#0072B2"}
 DASHES = {3: ":", 10: "--", 50: "-"}
 
 
@@ -190,13 +190,13 @@ def figure(kl, bound, bias):
   )
   steps = np.arange(1, STEPS + 1)
   for j, tau in enumerate(TAUS):
-    axes[0].plot(steps, bound[j, 0], color=COLOURS[tau], linewidth=3, alpha=0.4)
+    axes[0].plot(steps, bound[j, 0], color=COLORS[tau], linewidth=3, alpha=0.4)
     axes[0].annotate(
       f"bound, tau {tau:g}",
       (STEPS, bound[j, 0, -1]),
       xytext=(5, 0),
       textcoords="offset points",
-      color=COLOURS[tau],
+      color=COLORS[tau],
       va="center",
     )
     for i, size in enumerate(SIZES):
@@ -204,7 +204,7 @@ def figure(kl, bound, bias):
         steps,
         kl[i, j].max(0),
         DASHES[size],
-        color=COLOURS[tau],
+        color=COLORS[tau],
       )
   for size, dash in DASHES.items():
     axes[0].plot([], [], dash, color="black", label=f"{size} answers")

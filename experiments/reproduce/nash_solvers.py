@@ -9,7 +9,7 @@ al., 2023 (arXiv:2312.00886, v4), mirror descent and self-play.
 To be seen: mirror prox is below its geometric bound and quickest; INPO needs
 no more than 100 exact iterations where its step suits the game; mirror descent
 with a long step circles where Nash-MD with the same step settles (beside the
-Nash policy); and SPPO, which has no regularisation, finds the Nash policy of a
+Nash policy); and SPPO, which has no regularization, finds the Nash policy of a
 cyclic game by the average of its iterates, not by the last one.
 
 Hardware: one CPU core, about 15 s.
@@ -253,7 +253,7 @@ def inpo_rows(ends):
   rows.append(
     page.Row(
       quantity="INPO, eta = 3 tau, 10 tau: worst KL after 2000 iterations",
-      published="fixed point: the regularised Nash policy",
+      published="fixed point: the regularized Nash policy",
       measured=", ".join(page.number(abs(kl)) for kl in worst),
       criterion="< 1e-9 in all games",
       holds=bool((worst < 1e-9).all()),
@@ -329,7 +329,7 @@ def circle_rows(circle):
   return [
     page.Row(
       quantity="circle: mirror descent (eta 1), self-play: last KL",
-      published="regularised self-play settles at pi*_tau",
+      published="regularized self-play settles at pi*_tau",
       measured=page.number(abs(settled)),
       criterion="< 1e-12, both",
       holds=bool(settled < 1e-12),
@@ -499,20 +499,20 @@ def loss_gaps(key):
 def figure(prox, circle, sppo):
   figure, axes = plt.subplots(1, 3, figsize=(14.5, 4.6), layout="constrained")
   steps = np.arange(PROX_STEPS + 1)
-  for i, (beta, colour) in enumerate(zip(BETAS, (ORANGE, BLUE), strict=True)):
+  for i, (beta, color) in enumerate(zip(BETAS, (ORANGE, BLUE), strict=True)):
     kl = prox["prox"][i]
     share = np.maximum(kl / kl[:, :1], 1e-16)
     axes[0].plot(
       steps,
       share.max(0),
-      color=colour,
+      color=color,
       label=f"beta {beta:g}, worst of {GAMES} games",
     )
     axes[0].plot(
       steps,
       (1 + 2 * beta) ** -steps.astype(float),
       "--",
-      color=colour,
+      color=color,
       label=f"bound (1 + 2 beta)^-k, beta {beta:g}",
     )
   axes[0].set_yscale("log")
@@ -523,11 +523,11 @@ def figure(prox, circle, sppo):
   axes[0].set_title("Nash-MP stays under its bound")
   axes[0].legend(loc="upper right", fontsize="small")
 
-  colours = (BLACK, BLUE, ORANGE, YELLOW, GREEN, PINK)
-  for name, colour in zip(SOLVERS, colours, strict=True):
+  colors = (BLACK, BLUE, ORANGE, YELLOW, GREEN, PINK)
+  for name, color in zip(SOLVERS, colors, strict=True):
     values = np.maximum(circle["curves"][name][0], 1e-14)
     axes[1].plot(
-      np.arange(1, STEPS + 1), values, color=colour, label=name, linewidth=1.3
+      np.arange(1, STEPS + 1), values, color=color, label=name, linewidth=1.3
     )
   axes[1].set_xscale("log")
   axes[1].set_yscale("log")

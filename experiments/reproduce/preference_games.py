@@ -40,7 +40,7 @@ def reproduce() -> page.Reproduction:
     figures={"preference_games": figure(raters[1], elo[1])},
     remarks=(
       "Nash policies are from linear programming, rewards from a Bradley-Terry"
-      " fit over a uniform behaviour policy; all in float64. The examples were"
+      " fit over a uniform behavior policy; all in float64. The examples were"
       " read in write-ups of the paper, so they count as uncertain unless their"
       " numbers were computed before as well. The middle panel is the optimum"
       f" of the fitted reward with tau {TAU} and a uniform reference; at"
@@ -229,12 +229,12 @@ def figure(raters, elo):
     (axes[0], "nash", "Nash moves a little with the raters"),
     (axes[1], "optimum", "The Bradley-Terry optimum jumps"),
   ):
-    for i, (label, colour, dash) in enumerate(ANSWERS):
+    for i, (label, color, dash) in enumerate(ANSWERS):
       axis.plot(
         EPSILONS,
         raters[name][:, i],
         dash,
-        color=colour,
+        color=color,
         label=label,
         linewidth=2,
       )

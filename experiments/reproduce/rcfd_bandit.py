@@ -45,7 +45,7 @@ BEFORE = {  # mean reward, A, mean squared calibration error
 }
 BINS = np.linspace(-6, 6, 17)  # the outer two also hold what is beyond
 SMOOTHING = 1e-3  # probability added to each bin
-COLOURS = ("#D55E00", "#E69F00", "#CC79A7", "#0072B2")
+COLORS = ("#D55E00", "#E69F00", "#CC79A7", "#0072B2")
 
 
 def reproduce() -> page.Reproduction:
@@ -77,7 +77,7 @@ def reproduce() -> page.Reproduction:
       "Means over five seeds, exact expectations over the final policy. A ="
       " KL(histogram of the demonstrations' rewards, histogram of the"
       " policy's), in nats, lower is better. Policies are tables of logits that"
-      " start at the reference; rewards are standardised over the batch and"
+      " start at the reference; rewards are standardized over the batch and"
       " each answer's baseline is the mean of the other seven. A KL"
       " penalty of 1 gets the mean about right, but not each prompt's reward:"
       " that is the third number. The published numbers are from an earlier"
@@ -110,8 +110,8 @@ def _train(keys):
       own = pick(log_policy, answers)
       scores = pick(rewards, answers)
       shown = jnp.broadcast_to(demonstrations[:, None], scores.shape)
-      penalised = scores - beta * (own - pick(reference, answers))
-      aims = jnp.where(calibrated, losses.rcfd_reward(scores, shown), penalised)
+      penalized = scores - beta * (own - pick(reference, answers))
+      aims = jnp.where(calibrated, losses.rcfd_reward(scores, shown), penalized)
       aims = (aims - aims.mean()) / (aims.std() + 1e-8)
       advantages = losses.rloo_advantages(aims)
       return losses.reinforce_loss(own, advantages).mean()
@@ -192,7 +192,7 @@ def _figure(reached, demonstrated):
     axis.stairs(
       reached[i].mean(axis=0),
       BINS,
-      color=COLOURS[i],
+      color=COLORS[i],
       linewidth=2,
       label="policy",
     )

@@ -11,7 +11,7 @@ class Method:
 
   Attributes:
     algorithm: `name` and its settings.
-    family: what it learns from; decides the colour.
+    family: what it learns from; decides the color.
     samples: responses to each prompt; 0 for a method that does not sample.
     judge: whom it asks if it does.
   """

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from alignment_jax.evaluation import win_rate
 
-COLOURS = {
+COLORS = {
   "": "#1f2933",
   "offline, pairs": "#1d4f91",
   "offline, ratings": "#4d9de0",
@@ -174,13 +174,16 @@ def markdown(head, rows):
 
 
 def frontier(methods, families) -> Figure:
-  """Reward against KL: the proxy that is learnt from, and gold."""
+  """Reward against KL: the proxy that is learned from, and gold."""
   figure = Figure(figsize=(11, 4.6), layout="constrained")
   panels = figure.subplots(1, 2, sharex=True)
-  titles = {"proxy": "proxy: what is learnt from", "gold": "gold: other raters"}
+  titles = {
+    "proxy": "proxy: what is learned from",
+    "gold": "gold: other raters",
+  }
   for axes, (key, title) in zip(panels, titles.items(), strict=True):
     for name, seeds in methods.items():
-      colour = COLOURS[families[name]]
+      color = COLORS[families[name]]
       values = np.array(
         [[np.mean(p[key]) for p in seed["points"]] for seed in seeds]
       )
@@ -190,7 +193,7 @@ def frontier(methods, families) -> Figure:
         values.mean(axis=0),
         xerr=kl.std(axis=0),
         yerr=values.std(axis=0),
-        color=colour,
+        color=color,
         marker="o",
         markersize=4,
         linewidth=1,
@@ -202,7 +205,7 @@ def frontier(methods, families) -> Figure:
         xytext=(4, 4),
         textcoords="offset points",
         fontsize=8,
-        color=colour,
+        color=color,
       )
     axes.set(xlabel="KL to SFT, nats per response", ylabel="mean reward")
     # Methods end a fraction of a nat away, or dozens.

@@ -39,7 +39,7 @@ KNOWN_ONE = {
   1.0: (0.40777, 0.33030, 0.18277, 0.07916),
 }
 KNOWN_ENTROPIES = {0.0: 1.2023, 0.1: 1.2391, 1.0: 1.3378, 10.0: 1.3836}
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 MARKS = ("-", "--", "-.", ":")
 
 
@@ -83,7 +83,7 @@ def _solve(lams):
     )
     return jnp.sum(jnp.asarray(shares) * loss.sum(axis=-1))
 
-  def minimise(loss, q):
+  def minimize(loss, q):
     optimizer = optax.adam(optax.cosine_decay_schedule(RATE, STEPS))
 
     def step(carry, _):
@@ -102,12 +102,12 @@ def _solve(lams):
 
   def solve(lam):
     one, holed = (
-      minimise(
+      minimize(
         lambda q: expected(ONE, q, here, shown, lam), jnp.zeros((1, width))
       )[0]
       for width in (4, 5)
     )
-    tree = minimise(
+    tree = minimize(
       lambda q: expected(TREE, q, prefixes, tokens, lam), jnp.zeros((3, 2))
     )
     return (
@@ -193,7 +193,7 @@ def _figure(one, tree):
       axis.plot(
         CURVE,
         policies[:, i],
-        color=COLOURS[i],
+        color=COLORS[i],
         linestyle=MARKS[i],
         linewidth=2,
         label=f"{name}: {shares[i]:g}",

@@ -1,11 +1,11 @@
 """SRPO ranks the arms alike for any data; IPO and DPO can be turned around.
 
-Choi et al., 2024, "Self-improving robust preference optimisation"
+Choi et al., 2024, "Self-improving robust preference optimization"
 (arXiv:2406.01660; ICLR 2025), the bandit with three arms.
 
     python experiments/reproduce/srpo_bandit.py
 
-Arm y3 beats both others, but y1 beats y2 nearly always. Pairs from a behaviour
+Arm y3 beats both others, but y1 beats y2 nearly always. Pairs from a behavior
 mu that likes y2 make y1 look good: IPO and DPO then prefer it, while SRPO keeps
 y3 on top for every mu. Its optimum does not contain mu.
 
@@ -26,7 +26,7 @@ import page
 from alignment_jax import losses, tabular
 
 PREFERENCES = ((0.50, 0.99, 0.30), (0.01, 0.50, 0.25), (0.70, 0.75, 0.50))
-BEHAVIOURS = {
+BEHAVIORS = {
   "uniform": (1 / 3, 1 / 3, 1 / 3),
   "(.7, .2, .1)": (0.7, 0.2, 0.1),
   "(.2, .7, .1)": (0.2, 0.7, 0.1),
@@ -43,7 +43,7 @@ KNOWN = (
   ("DPO", "(.2, .7, .1)", (0.661, 0.047, 0.293), 1e-3),
   ("IPO", "(.1, .8, .1)", (0.400, 0.256, 0.344), 1e-3),
 )
-COLOURS = ("#0072B2", "#D55E00", "#009E73")
+COLORS = ("#0072B2", "#D55E00", "#009E73")
 HATCHES = ("", "//", "..")
 
 
@@ -51,7 +51,7 @@ def reproduce() -> page.Reproduction:
   preferences = jnp.array(PREFERENCES)
   policies, reviser = _train(jax.random.key(0), preferences)
   policies = np.asarray(policies).mean(axis=2)  # [method, mu, arm]
-  exact = np.stack([_optima(mu, preferences) for mu in BEHAVIOURS.values()], 1)
+  exact = np.stack([_optima(mu, preferences) for mu in BEHAVIORS.values()], 1)
   return page.Reproduction(
     title="SRPO does not depend on who wrote the data",
     source="Choi et al., 2024, arXiv:2406.01660, the three-armed bandit",
@@ -74,9 +74,9 @@ def reproduce() -> page.Reproduction:
   )
 
 
-def _optima(behaviour, preferences):
+def _optima(behavior, preferences):
   """The three closed forms for one mu, [method, arm] probabilities."""
-  log_mu = jnp.log(jnp.array(behaviour))
+  log_mu = jnp.log(jnp.array(behavior))
   uniform = jnp.log(jnp.full(3, 1 / 3))
   square = jnp.log(jnp.full((3, 3), 1 / 3))
   return np.exp(
@@ -97,8 +97,8 @@ def _train(key, preferences):
   The reviser of the second answer learns while the generator stays at the
   reference.
   """
-  behaviours = jnp.array(list(BEHAVIOURS.values()))
-  n = len(BEHAVIOURS)
+  behaviors = jnp.array(list(BEHAVIORS.values()))
+  n = len(BEHAVIORS)
   optimizer = optax.adam(optax.linear_schedule(RATE, 0.0, STEPS))
   uniform = -jnp.log(3.0)
   y1, y2 = (x.reshape(-1) for x in np.indices((3, 3)))  # winner, loser
@@ -136,7 +136,7 @@ def _train(key, preferences):
     pairs, labels = jax.random.split(key)
     arms = jax.random.categorical(
       pairs,
-      jnp.log(behaviours)[:, None, None, None],
+      jnp.log(behaviors)[:, None, None, None],
       shape=(n, SEEDS, BATCH, 2),
     )
     a, b = arms[..., 0], arms[..., 1]
@@ -161,7 +161,7 @@ def _train(key, preferences):
 
 
 def _closed_forms(exact, preferences):
-  names = list(BEHAVIOURS)
+  names = list(BEHAVIORS)
   srpo = (0.3553, 0.2571, 0.3876)
   yield _closed("SRPO, any mu", srpo, exact[0, 0], 1e-4)
   for method, mu, policy, tolerance in KNOWN:
@@ -189,7 +189,7 @@ def _closed(name, published, measured, tolerance):
 
 
 def _trained(policies, exact):
-  names = list(BEHAVIOURS)
+  names = list(BEHAVIORS)
   tops = policies.argmax(axis=-1) + 1  # [method, mu]
 
   def listed(row):
@@ -253,7 +253,7 @@ def _figure(policies, exact):
   figure, axes = plt.subplots(
     1, 3, figsize=(10, 4.2), sharey=True, layout="constrained"
   )
-  positions = np.arange(len(BEHAVIOURS))
+  positions = np.arange(len(BEHAVIORS))
   for i, (axis, method) in enumerate(zip(axes, METHODS, strict=True)):
     for arm in range(3):
       where = positions + 0.26 * (arm - 1)
@@ -261,7 +261,7 @@ def _figure(policies, exact):
         where,
         policies[i, :, arm],
         width=0.24,
-        color=COLOURS[arm],
+        color=COLORS[arm],
         hatch=HATCHES[arm],
         edgecolor="white",
         label=rf"$\pi(y_{arm + 1})$",
@@ -275,8 +275,8 @@ def _figure(policies, exact):
       )
     axis.axhline(1 / 3, color="grey", linewidth=0.8, linestyle=":")
     axis.set_title(method)
-    axis.set_xticks(positions, list(BEHAVIOURS), rotation=20)
-    axis.set_xlabel(r"behaviour $\mu$, who wrote the pairs")
+    axis.set_xticks(positions, list(BEHAVIORS), rotation=20)
+    axis.set_xlabel(r"behavior $\mu$, who wrote the pairs")
   axes[0].set_ylabel("probability of the arm")
   handles, labels = axes[0].get_legend_handles_labels()
   figure.legend(handles, labels, loc="outside lower center", ncols=4)

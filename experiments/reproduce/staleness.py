@@ -1,7 +1,7 @@
 """Asynchronous RLHF: which losses stand answers of an older policy.
 
 Noukhovitch et al., 2024 (arXiv:2410.18252, v3), the ablation of off-policyness
-on a contextual bandit in place of TL;DR summarisation.
+on a contextual bandit in place of TL;DR summarization.
 
     python experiments/reproduce/staleness.py
 
@@ -29,8 +29,8 @@ UPDATES, EVERY = 256, 4
 RATE, BETA, CLIP = 0.05, 0.05, 0.2
 SEEDS = 3
 
-# Okabe and Ito's colours.
-COLOURS = ("#0072B2", "#D55E00", "#E69F00", "#009E73")
+# Okabe and Ito's colors.
+COLORS = ("#0072B2", "#D55E00", "#E69F00", "#009E73")
 MARKERS = ("o", "s", "^", "D")
 
 
@@ -149,7 +149,7 @@ def sweep(key):
 
 def run(world, key, window, method):
   """Win rate and KL after 0, EVERY, 2 EVERY, ... updates."""
-  optimiser = optax.adam(optax.linear_schedule(RATE, 0.0, UPDATES))
+  optimizer = optax.adam(optax.linear_schedule(RATE, 0.0, UPDATES))
 
   def update(carry, inputs):
     weights, snapshot, state = carry
@@ -162,12 +162,12 @@ def run(world, key, window, method):
       policy = tabular.contextual_log_policy(world, weights)
       return jnp.mean(batch_loss(world, policy, sampler, answers, method))
 
-    updates, state = optimiser.update(jax.grad(loss)(weights), state)
+    updates, state = optimizer.update(jax.grad(loss)(weights), state)
     return (weights + updates, snapshot, state), weights + updates
 
   start = jnp.zeros(world.features.shape[-1])
   inputs = (jnp.arange(UPDATES), jax.random.split(key, UPDATES))
-  _, path = jax.lax.scan(update, (start, start, optimiser.init(start)), inputs)
+  _, path = jax.lax.scan(update, (start, start, optimizer.init(start)), inputs)
   visited = jnp.concatenate([start[None], path[EVERY - 1 :: EVERY]])
 
   def metrics(weights):
@@ -239,12 +239,12 @@ def results_table(win, kl):
 def figure(win, kl):
   figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
   for i, name in enumerate(METHODS):
-    style = {"color": COLOURS[i], "marker": MARKERS[i], "label": name}
+    style = {"color": COLORS[i], "marker": MARKERS[i], "label": name}
     for axis, values in zip(axes, (win, kl), strict=False):
       final = values[i, ..., -1]
       axis.plot(WINDOWS, final.mean(0), **style)
       axis.fill_between(
-        WINDOWS, final.min(0), final.max(0), color=COLOURS[i], alpha=0.12
+        WINDOWS, final.min(0), final.max(0), color=COLORS[i], alpha=0.12
       )
   for axis in axes[:2]:
     axis.set_xscale("log", base=2)
