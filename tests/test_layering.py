@@ -1,133 +1,80 @@
-"""Who may import whom, where jit and config may live, and how files are named.
+"""Who may import whom, who may compile and read a config, how files are named.
 
-The sources are parsed, never imported: an import inside a function counts. The
-rules are DESIGN's; each has a small tree below that breaks it, so that no rule
-is a test that cannot fail.
+The rules are DESIGN's; each has a small tree below that breaks it, so that no
+rule is a test that cannot fail.
 """
 
 import ast
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-PACKAGE = "alignment_jax"
-ROOT = Path(__file__).resolve().parents[1]
+from tests.sources import (
+  PACKAGE,
+  ROOT,
+  Source,
+  files_in_cycles,
+  imports,
+  is_within,
+  own_imports,
+  read,
+)
 
-# What each room may import: a room, or one module of it. Every room may import
-# itself, but for the losses. Written by hand: a new room needs a new line.
+# What each room imports: a room, or one module of it. Every room may import
+# itself, but for the losses. Written by hand, and no wider than what is used.
 ALLOWED = {
-  "errors": set(),
-  "files": {"errors"},
-  "types": set(),
-  "ops": {"errors", "types"},
-  "losses": {"errors", "ops"},
-  "tabular": {"errors", "ops"},
-  "models": {"errors", "types", "ops"},
-  "judges": {"errors", "types", "ops", "models"},
-  "scoring": {"errors", "types", "ops", "models"},
-  "sampling": {"errors", "types", "ops", "models"},
-  "algorithm": {"errors", "types", "ops"},
+  room: permitted.split()
+  for room, permitted in {
+    "errors": "",
+    "types": "",
+    "files": "errors",
+    "ops": "types",
+    "losses": "errors ops",
+    "tabular": "ops",
+    "models": "errors ops types",
+    "judges": "errors ops types",
+    "scoring": "errors models ops types",
+    "sampling": "errors models ops types",
+    "algorithm": "ops",
+    "rollouts": "algorithm models ops sampling scoring types",
+    "families": (
+      "algorithm errors losses models ops rollouts sampling scoring types"
+    ),
+    "algorithms": (
+      "algorithm errors families losses models ops rollouts sampling scoring"
+      " types"
+    ),
+    "transforms": "algorithm errors losses models ops",
+    "optimizers": "errors",
+    "parallel": "errors",
+    "data": "errors files judges.lab types",
+    "evaluation": ("data errors files models parallel sampling scoring types"),
+    # It runs any algorithm and names none.
+    "training": "algorithm errors files ops parallel",
+    "experiment": (
+      "algorithm algorithms data errors evaluation families files judges models"
+      " optimizers parallel rollouts sampling scoring training transforms types"
+    ),
+  }.items()
 }
-ALLOWED["rollouts"] = {
-  *("errors", "types", "ops", "models"),
-  *("scoring", "sampling", "algorithm"),
-}
-ALLOWED["families"] = {*ALLOWED["rollouts"], "losses", "rollouts"}
-ALLOWED["algorithms"] = {*ALLOWED["families"], "families"}
-ALLOWED["transforms"] = {"errors", "ops", "losses", "models", "algorithm"}
-ALLOWED["optimizers"] = {"errors", "types", "ops"}
-ALLOWED["parallel"] = {"errors", "types"}
-ALLOWED["data"] = {"errors", "files", "types", "judges.lab"}
-ALLOWED["evaluation"] = {
-  *("errors", "files", "types", "ops", "models", "scoring", "sampling"),
-  *("parallel", "data"),
-}
-# It runs any algorithm and names none.
-ALLOWED["training"] = {
-  *("errors", "files", "types", "ops", "algorithm", "parallel"),
-}
-ALLOWED["experiment"] = set(ALLOWED)
+
+# They compile, with `parallel.jit`, which alone calls `jax.jit`; what stands
+# below them is pure functions for somebody else's program too.
+COMPILING = {"parallel", "evaluation", "training", "experiment"}
 
 # Rooms that other projects lift out: what they may import besides the standard
 # library and each other.
 THIRD_PARTY = {
-  "ops": {"jax", "chex", "jaxtyping", "numpy"},
-  "losses": {"jax", "chex", "jaxtyping", "numpy"},
-  "tabular": {"jax", "chex", "jaxtyping", "numpy", "scipy"},
+  "ops": {"jax", "jaxtyping", "numpy"},
+  "losses": {"jax", "jaxtyping", "numpy"},
+  "tabular": {"jax", "jaxtyping", "numpy", "scipy"},
 }
 
 JIT_NAMES = {"jit", "pjit"}
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "misc", "_src"}
 MAX_LINES = 400
-
-
-class Source(NamedTuple):
-  """One parsed file and all the modules that exist beside it."""
-
-  module: str  # dotted, below the package: "losses.ipo"; "" is the root
-  is_package: bool
-  text: str
-  tree: ast.Module
-  known: frozenset[str]
-
-  @property
-  def room(self) -> str:
-    return self.module.split(".")[0]
-
-
-def read(root: Path) -> list[Source]:
-  """Parses every file of the package under `root`."""
-  base = root / PACKAGE
-  paths = {}
-  for path in sorted(base.rglob("*.py")):
-    parts = path.relative_to(base).with_suffix("").parts
-    is_package = parts[-1] == "__init__"
-    paths[".".join(parts[:-1] if is_package else parts)] = (path, is_package)
-  known = frozenset(paths).union(
-    module.rpartition(".")[0] for module in paths if "." in module
-  )
-  sources = []
-  for module, (path, is_package) in paths.items():
-    text = path.read_text("utf-8")
-    tree = ast.parse(text, str(path))
-    sources.append(Source(module, is_package, text, tree, known))
-  return sources
-
-
-def imports(source: Source) -> Iterator[str]:
-  """Absolute dotted names of all that a file imports, modules in full.
-
-  `from alignment_jax import scoring` is `alignment_jax.scoring` when there is
-  such a module, and `alignment_jax` when it is a name in the root.
-  """
-  for node in ast.walk(source.tree):
-    if isinstance(node, ast.Import):
-      yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-      origin = node.module or ""
-      if node.level:
-        here = [PACKAGE, *filter(None, source.module.split("."))]
-        up = node.level - 1 if source.is_package else node.level
-        origin = ".".join([*here[: len(here) - up], *filter(None, [origin])])
-      for alias in node.names:
-        full = f"{origin}.{alias.name}"
-        yield (
-          full if full.removeprefix(f"{PACKAGE}.") in source.known else origin
-        )
-
-
-def own_imports(source: Source) -> Iterator[str]:
-  """The imports from our package, as dotted names below it; "" is the root."""
-  for name in imports(source):
-    if name == PACKAGE or name.startswith(f"{PACKAGE}."):
-      yield name.removeprefix(PACKAGE).removeprefix(".")
-
-
-def within(module: str, place: str) -> bool:
-  return module == place or module.startswith(f"{place}.")
 
 
 def rooms_are_known(source: Source) -> Iterator[str]:
@@ -141,8 +88,8 @@ def rooms_import_only_rooms_above(source: Source) -> Iterator[str]:
   for target in own_imports(source):
     if target == "":
       yield "imports the root; import the module that defines the name"
-    elif not within(target, source.room) and not any(
-      within(target, place) for place in ALLOWED[source.room]
+    elif not is_within(target, source.room) and not any(
+      is_within(target, permitted) for permitted in ALLOWED[source.room]
     ):
       yield f"may not import {target}"
 
@@ -150,7 +97,7 @@ def rooms_import_only_rooms_above(source: Source) -> Iterator[str]:
 def losses_do_not_import_each_other(source: Source) -> Iterator[str]:
   if source.room == "losses" and not source.is_package:
     for target in own_imports(source):
-      if within(target, "losses"):
+      if is_within(target, "losses"):
         yield f"imports {target}; a loss stands alone"
 
 
@@ -164,7 +111,7 @@ def pure_rooms_stay_light(source: Source) -> Iterator[str]:
         yield f"imports {name}"
 
 
-def jit_lives_in_parallel(source: Source) -> Iterator[str]:
+def only_rooms_from_training_up_compile(source: Source) -> Iterator[str]:
   if source.module == "parallel":
     return
   foreign = {}  # local name -> the module or name of jax or flax it stands for
@@ -182,14 +129,24 @@ def jit_lives_in_parallel(source: Source) -> Iterator[str]:
   for node in ast.walk(source.tree):
     if isinstance(node, ast.Attribute) and node.attr in JIT_NAMES:
       origin = foreign.get(leftmost_name(node), "")
-      if origin.split(".")[0] in ("jax", "flax"):
+      if origin.split(".")[0] in ("jax", "flax") or (
+        is_within(origin, f"{PACKAGE}.parallel")
+        and source.room not in COMPILING
+      ):
         yield f"line {node.lineno}: uses {ast.unparse(node)}"
+
+
+def own_modules_are_imported_at_the_top(source: Source) -> Iterator[str]:
+  for node in ast.walk(source.tree):
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+      for target in own_imports(source, node):
+        yield f"line {node.lineno}: {node.name} imports {target} when called"
 
 
 def config_is_read_in_experiment(source: Source) -> Iterator[str]:
   if source.room != "experiment":
     for name in imports(source):
-      if within(name, "ml_collections"):
+      if is_within(name, "ml_collections"):
         yield f"imports {name}; only experiment reads a ConfigDict"
 
 
@@ -230,6 +187,7 @@ RULES: dict[Callable[[Source], Iterator[str]], list[tuple[str, str]]] = {
     ("ops/a.py", "from alignment_jax.models import base"),
     ("ops/a.py", "from alignment_jax import scoring"),
     ("ops/a.py", "def f():\n  import alignment_jax.models.base"),
+    ("data/a.py", "from alignment_jax.judges import rouge"),
     ("losses/a.py", "from alignment_jax.types import Tokens"),
     ("losses/a.py", "from .. import models"),
     ("losses/a.py", "from ..models import base"),
@@ -254,7 +212,7 @@ RULES: dict[Callable[[Source], Iterator[str]], list[tuple[str, str]]] = {
     ("ops/a.py", "import scipy.special"),
     ("tabular/a.py", "import matplotlib"),
   ],
-  jit_lives_in_parallel: [
+  only_rooms_from_training_up_compile: [
     ("sampling.py", "import jax\n@jax.jit\ndef f(x):\n  return x"),
     ("sampling.py", "import jax as j\nf = j.jit(print)"),
     ("sampling.py", "import functools, jax\nfunctools.partial(jax.jit)"),
@@ -262,6 +220,13 @@ RULES: dict[Callable[[Source], Iterator[str]], list[tuple[str, str]]] = {
     ("sampling.py", "from jax.experimental.pjit import pjit"),
     ("sampling.py", "from jax.experimental import pjit\nf = pjit.pjit(print)"),
     ("sampling.py", "from flax import nnx\nf = nnx.jit(print)"),
+    ("sampling.py", "from alignment_jax import parallel\nparallel.jit(print)"),
+    ("training/a.py", "import jax\nf = jax.jit(print)"),
+  ],
+  own_modules_are_imported_at_the_top: [
+    ("ops/a.py", "def f():\n  from alignment_jax import types"),
+    ("ops/a.py", "class A:\n  def f(self):\n    from . import masking"),
+    ("ops/a.py", "async def f():\n  import alignment_jax.types"),
   ],
   config_is_read_in_experiment: [
     ("training/a.py", "from ml_collections import config_dict"),
@@ -290,7 +255,7 @@ INNOCENT = [
     "import jax.numpy as jnp\nfrom alignment_jax import types",
   ),
   ("losses/__init__.py", "from alignment_jax.losses.ipo import ipo_loss"),
-  ("losses/ipo.py", "import chex\nimport jax\nfrom alignment_jax.ops import a"),
+  ("losses/ipo.py", "import jax\nfrom alignment_jax.ops import a"),
   ("tabular/a.py", "import scipy.optimize\nfrom . import b"),
   ("models/base.py", "import flax.linen as nn\nfrom .. import types"),
   ("algorithms/base.py", ""),
@@ -306,6 +271,21 @@ INNOCENT = [
     "def f(config, TABLE):\n  return TABLE.get(config.name)",
   ),
 ]
+
+
+def unused_permissions(
+  sources: list[Source], allowed: dict[str, list[str]]
+) -> list[str]:
+  """The lines of a table that no import needs."""
+  used = {room: set() for room in allowed}
+  for source in sources:
+    used.setdefault(source.room, set()).update(own_imports(source))
+  return [
+    f"{room} never imports {permitted}"
+    for room, permissions in allowed.items()
+    for permitted in permissions
+    if not any(is_within(target, permitted) for target in used[room])
+  ]
 
 
 def write(root: Path, files: list[tuple[str, str]]) -> None:
@@ -325,6 +305,8 @@ def violations(rule, root: Path) -> list[str]:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_library_keeps_the_rule(rule):
+  if rule is own_modules_are_imported_at_the_top:
+    pytest.xfail("experiment.stages, until a run is a plan")
   assert violations(rule, ROOT) == []
 
 
@@ -345,3 +327,35 @@ def test_the_rule_can_fail(rule, name, text, tmp_path):
 def test_the_rule_leaves_the_innocent_alone(rule, tmp_path):
   write(tmp_path, INNOCENT)
   assert violations(rule, tmp_path) == []
+
+
+@pytest.mark.xfail(reason="experiment.stages, until a run is a plan")
+def test_no_files_import_each_other_in_a_circle():
+  assert files_in_cycles(read(ROOT)) == []
+
+
+def test_a_circle_of_files_is_found_within_a_room(tmp_path):
+  write(
+    tmp_path,
+    [
+      ("ops/__init__.py", "from alignment_jax.ops import a"),
+      ("ops/a.py", "from alignment_jax.ops.b import f"),
+      ("ops/b.py", "def g():\n  from . import c"),
+      ("ops/c.py", "from . import a"),
+      ("ops/d.py", "from . import a"),
+    ],
+  )
+  assert files_in_cycles(read(tmp_path)) == ["ops.a", "ops.b", "ops.c"]
+
+
+def test_every_permission_is_used():
+  assert unused_permissions(read(ROOT), ALLOWED) == []
+
+
+def test_an_unused_permission_is_found(tmp_path):
+  write(tmp_path, [("errors.py", ""), ("types.py", "")])
+  write(tmp_path, [("data/a.py", "from alignment_jax import errors")])
+  allowed = {"data": ["errors", "types"], "ops": []}
+  assert unused_permissions(read(tmp_path), allowed) == [
+    "data never imports types"
+  ]
