@@ -5,33 +5,66 @@ than JAX: `import alignment_jax as aj; aj.losses.ipo_loss(...)`.
 """
 
 import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what editors and type checkers see at once
+  from alignment_jax import (
+    algorithm,
+    algorithms,
+    data,
+    errors,
+    evaluation,
+    experiment,
+    families,
+    files,
+    judges,
+    losses,
+    models,
+    ops,
+    optimizers,
+    parallel,
+    rollouts,
+    sampling,
+    scoring,
+    tabular,
+    training,
+    transforms,
+    types,
+  )
 
 __version__ = "0.1.0"
 
-_ROOMS = (
+__all__ = [
+  "algorithm",
   "algorithms",
   "data",
   "errors",
   "evaluation",
   "experiment",
+  "families",
+  "files",
   "judges",
   "losses",
   "models",
   "ops",
   "optimizers",
   "parallel",
+  "rollouts",
   "sampling",
   "scoring",
+  "tabular",
   "training",
+  "transforms",
   "types",
-)
+]
 
 
-def __getattr__(name: str):
-  if name in _ROOMS:
+def __getattr__(name: str) -> ModuleType:
+  if name in __all__:
     return importlib.import_module(f"{__name__}.{name}")
   raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
-def __dir__():
-  return sorted([*globals(), *_ROOMS])
+def __dir__() -> list[str]:
+  return sorted({*globals(), *__all__})

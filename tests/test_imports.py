@@ -1,5 +1,6 @@
 """Every module imports, and the losses import alone."""
 
+import ast
 import importlib
 import json
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import alignment_jax
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "alignment_jax"
@@ -48,6 +51,32 @@ def modules_after(statement: str) -> set[str]:
 )
 def test_every_module_imports(name):
   importlib.import_module(name)
+
+
+def test_every_room_is_a_name_of_the_package():
+  rooms = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+  rooms |= {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+  assert alignment_jax.__all__ == sorted(rooms)
+  assert rooms <= set(dir(alignment_jax))
+  for room in rooms:
+    module = getattr(alignment_jax, room)
+    assert module.__name__ == f"alignment_jax.{room}"
+
+
+def test_a_room_is_there_without_an_import_of_its_own():
+  code = "import alignment_jax as aj\naj.tabular"
+  assert "alignment_jax.tabular" in modules_after(code)
+
+
+def test_type_checkers_see_every_room():
+  (block,) = (
+    node
+    for node in ast.parse((PACKAGE / "__init__.py").read_text("utf-8")).body
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+  )
+  (statement,) = block.body
+  seen = [alias.name for alias in statement.names]
+  assert seen == alignment_jax.__all__
 
 
 def test_every_folder_of_modules_is_a_package():
