@@ -40,10 +40,12 @@ EXTRAS = {
     "vaderSentiment>=3.3.2",
   ],
   # Weights, tokenizers and chat templates of the Hugging Face hub's formats.
+  # transformers reads tokenizers and renders templates; it brings no torch.
   "hf": [
+    "transformers>=5.23,<6",
     "tokenizers>=0.22",
     "safetensors>=0.5",
-    "jinja2>=3.1",
+    "jinja2>=3.1.6",
     "gguf>=0.18",
   ],
   # Logs, pictures and tables.

@@ -7,94 +7,13 @@ from typing import Any
 from alignment_jax import errors
 from alignment_jax.data import formatting
 
-Messages = Sequence[Mapping[str, Any]]
-
-
-class Template:
-  """A chat template, which is a Jinja program of the checkpoint.
-
-  It runs in a sandbox that can read its arguments and nothing else. There is no
-  `strftime_now`: the same row is the same text on every day. `{% generation %}`
-  blocks are read as what stands in them.
-
-  Args:
-    config: of the tokenizer: its `chat_template` and special tokens.
-
-  Raises:
-    UserError: there is no template, or it does not compile.
-  """
-
-  def __init__(self, config: Mapping[str, Any]):
-    import jinja2.ext
-    from jinja2 import exceptions, sandbox
-
-    class Generation(jinja2.ext.Extension):
-      tags = frozenset({"generation"})
-
-      def parse(self, parser):
-        next(parser.stream)
-        return parser.parse_statements(
-          ("name:endgeneration",), drop_needle=True
-        )
-
-    def refuse(message):
-      raise exceptions.TemplateError(message)
-
-    source = template_of(config)
-    if not source:
-      raise errors.UserError("the tokenizer has no chat template")
-    environment = sandbox.ImmutableSandboxedEnvironment(
-      trim_blocks=True,
-      lstrip_blocks=True,
-      extensions=[Generation, jinja2.ext.loopcontrols],
-    )
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
-    environment.globals["raise_exception"] = refuse
-    try:
-      self._program = environment.from_string(source)
-    except exceptions.TemplateError as error:
-      raise errors.UserError(
-        f"the chat template does not compile: {error}"
-      ) from error
-    self._special = {
-      name: value["content"] if isinstance(value, Mapping) else value
-      for name, value in config.items()
-      if name in ("bos_token", "eos_token", "pad_token", "unk_token")
-    }
-
-  def render(self, messages: Messages, *, answer: bool) -> str:
-    """Messages as text; with `answer`, up to where the model is to answer.
-
-    Raises:
-      UserError: the template does not take these messages.
-    """
-    try:
-      return self._program.render(
-        messages=[dict(message) for message in messages],
-        add_generation_prompt=answer,
-        **self._special,
-      )
-    except Exception as error:  # whatever a template does
-      raise errors.UserError(
-        f"the chat template cannot take these messages: {error}"
-      ) from error
-
-
-def template_of(config: Mapping[str, Any]) -> str | None:
-  """The template in a tokenizer's config; of several, the default one."""
-  template = config.get("chat_template")
-  if isinstance(template, list):
-    named = {entry["name"]: entry["template"] for entry in template}
-    return named.get("default")
-  return template
-
 
 def end_of_turn(tokenizer: Any) -> int | None:
-  """The special token that the template puts behind an answer, if it does."""
+  """The token that the template puts behind a response, if it puts one."""
   asked = [{"role": "user", "content": "a"}]
   try:
-    _, tails = _apart(
-      tokenizer.template,
+    _, tails = _split(
+      tokenizer,
       asked,
       {"b": [{"role": "assistant", "content": "b"}]},
     )
@@ -115,13 +34,13 @@ def encode(
 ) -> dict[str, formatting.Encoded]:
   """A row's prompt and responses in the tokenizer's template, as tokens.
 
-  The prompt ends where the template asks for an answer, and has the tokens that
-  generation sees. A response is what the template puts after that: what it
-  writes behind the token that ends a text is left out, and a response without
-  that token gets it; `HubTokenizer.encode_from` says what happens at the
-  border. A template that asks for an
-  answer in other words than those before the answers of a row (such as with
-  an opened block of thoughts) ends the prompt where they part.
+  The prompt ends where the template asks for a response, and has the tokens
+  that generation sees. A response is what the template puts after that: what
+  it writes behind the token that ends a text is left out, and a response
+  without that token gets it; `HubTokenizer.encode_from` says what happens at
+  the border. Where the template asks for a response in other words than those
+  before the responses of a row (such as with an opened block of thoughts), the
+  prompt ends where the two part.
 
   Args:
     tokenizer: a `HubTokenizer` with a template.
@@ -133,11 +52,11 @@ def encode(
 
   Raises:
     UserError: the template refuses the messages, or writes the prompt in
-      another way when an answer follows.
+      another way when a response follows.
   """
   try:
-    prompt, responses = _apart(
-      tokenizer.template,
+    prompt, responses = _split(
+      tokenizer,
       conversation["prompt"],
       {name: conversation[name] for name in names},
     )
@@ -156,16 +75,20 @@ def encode(
   return result
 
 
-def _apart(template, prompt, responses):
+def _split(
+  tokenizer: Any,
+  prompt: Sequence[Mapping[str, Any]],
+  responses: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> tuple[str, dict[str, str]]:
   """The prompt as text, and each response as what follows it."""
   wholes = {
-    name: template.render([*prompt, *messages], answer=False)
+    name: tokenizer.chat([*prompt, *messages], add_generation_prompt=False)
     for name, messages in responses.items()
   }
-  asked = template.render(prompt, answer=True)
+  asked = tokenizer.chat(prompt)
   shared = os.path.commonprefix([asked, *wholes.values()])
   if shared != asked:
-    told = template.render(prompt, answer=False)
+    told = tokenizer.chat(prompt, add_generation_prompt=False)
     if not shared.startswith(told):
       raise errors.UserError(
         "the tokenizer's chat template does not begin the conversation with"
@@ -176,7 +99,7 @@ def _apart(template, prompt, responses):
   return shared, {name: text[len(shared) :] for name, text in wholes.items()}
 
 
-def _until_eos(tokenizer, ids):
+def _until_eos(tokenizer: Any, ids: list[int]) -> list[int]:
   """Without what stands behind the last eos, if that is but space."""
   if tokenizer.eos_id not in ids:
     return ids

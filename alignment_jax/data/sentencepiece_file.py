@@ -1,6 +1,5 @@
 """SentencePiece models of the hub as tokenizers with offsets."""
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -19,51 +18,43 @@ _NEVER = -1e4
 _EXTRA_IDS = 100
 
 
-def described(
-  content: bytes,
-  config: Mapping[str, Any],
-  added: Mapping[str, int],
-  *,
-  t5: bool,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-  """A SentencePiece model in the form of a `tokenizer.json`.
+def backend(
+  library: Any, content: bytes, *, legacy: bool
+) -> tuple[Any, dict[str, str]]:
+  """A SentencePiece model as a `tokenizers.Tokenizer`.
 
-  Encodes as SentencePiece does, and finds special tokens in a text as
-  transformers does. Where the model puts a space before a text, it goes before
-  every part between special tokens (`legacy`: T5's default) or before the
-  first alone, where it merges with a space that is there (`legacy=False`: the
-  default of all others, as in transformers 5).
+  It encodes as SentencePiece does, and finds special tokens in a text as
+  transformers does. (The conversions of transformers 5 part from SentencePiece
+  at spaces that begin a text.)
 
   Args:
+    library: the module `tokenizers`.
     content: the model.
-    config: `tokenizer_config.json`, filled up from `special_tokens_map.json`.
-    added: `added_tokens.json`.
-    t5: whether it is of T5's family: eos behind a text instead of bos before
-      it, and `extra_ids` at the end of the vocabulary.
+    legacy: where the model puts a space before a text, whether it goes before
+      every part between special tokens (T5's default), or before the first
+      alone, where it merges with a space that is there (the default of all
+      others, as in transformers 5).
 
   Returns:
-    The tokenizer, and `config` with the special tokens that the model names.
+    The tokenizer, and the special tokens that the model names, such as
+    `eos_token`.
 
   Raises:
-    UserError: no SentencePiece model, or of a kind other than unigram and BPE;
-      an added token has an id that leaves a hole.
+    UserError: no SentencePiece model, or of a kind other than unigram and BPE.
   """
   proto = _parsed(content)
-  config = dict(config)
-  trainer = proto.trainer_spec
-  for name in ("bos", "eos", "pad", "unk"):
-    place = getattr(trainer, f"{name}_id")
-    if config.get(f"{name}_token") is None and 0 <= place < len(proto.pieces):
-      config[f"{name}_token"] = proto.pieces[place].piece
-  try:
-    import tokenizers as library
-  except ImportError as error:
-    raise errors.UserError(
-      "tokenizers is not installed: pip install 'alignment-jax[hf]'"
-    ) from error
-  made = library.Tokenizer(_model(library, proto))
-  _spaces(library, made, proto, legacy=bool(config.get("legacy", t5)))
-  made.add_tokens(
+  ids = {
+    f"{name}_token": getattr(proto.trainer_spec, f"{name}_id")
+    for name in ("bos", "eos", "pad", "unk")
+  }
+  named = {
+    name: proto.pieces[token_id].piece
+    for name, token_id in ids.items()
+    if 0 <= token_id < len(proto.pieces)
+  }
+  tokenizer = library.Tokenizer(_model(library, proto))
+  _spaces(library, tokenizer, proto, legacy=legacy)
+  tokenizer.add_tokens(
     [
       library.AddedToken(
         piece.piece, normalized=False, special=piece.type == _CONTROL
@@ -72,9 +63,49 @@ def described(
       if piece.type in (_CONTROL, _USER_DEFINED)
     ]
   )
-  _add(library, made, _added(config, added, len(proto.pieces), t5=t5))
-  _dress(library, made, config, t5=t5)
-  return json.loads(made.to_str()), config
+  return tokenizer, named
+
+
+def added_tokens(
+  config: Mapping[str, Any],
+  added: Mapping[str, int],
+  named: Mapping[str, Any],
+  *,
+  size: int,
+  t5: bool,
+) -> dict[int, dict[str, Any]]:
+  """The tokens that the files beside a model add to it, by id.
+
+  Args:
+    config: `tokenizer_config.json`, filled up from `special_tokens_map.json`.
+    added: `added_tokens.json`.
+    named: special tokens by name.
+    size: of the model's vocabulary.
+    t5: whether it is of T5's family, which has `extra_ids` at the end of the
+      vocabulary, counted downwards.
+
+  Returns:
+    Settings of `tokenizers.AddedToken`.
+  """
+  extra = config.get("additional_special_tokens") or []
+  special = {_content(token) for token in [*named.values(), *extra]}
+  tokens = {
+    int(token_id): dict(token)
+    for token_id, token in (config.get("added_tokens_decoder") or {}).items()
+  }
+  for content, token_id in added.items():
+    tokens.setdefault(int(token_id), {"content": content})
+  if t5 and not tokens:
+    listed = [name for name in special if name.startswith("<extra_id_")]
+    count = len(listed) or config.get("extra_ids", _EXTRA_IDS)
+    tokens = {
+      size + i: {"content": f"<extra_id_{count - 1 - i}>", "special": True}
+      for i in range(count)
+    }
+  for token in tokens.values():
+    token["special"] = token.get("special") or token["content"] in special
+    token["normalized"] = False
+  return tokens
 
 
 def _parsed(content):
@@ -148,82 +179,6 @@ def _spaces(library, made, proto, *, legacy):
   steps.append(normalizers.Replace(" ", _SPACE))
   made.normalizer = normalizers.Sequence(steps)
   made.decoder = decoders.Sequence(undo)
-
-
-def _added(config, added, size, *, t5):
-  """id and settings of each added token; the id is None for the next one."""
-  tokens = {
-    int(place): dict(token)
-    for place, token in (config.get("added_tokens_decoder") or {}).items()
-  }
-  for content, place in added.items():
-    tokens.setdefault(int(place), {"content": content})
-  listed = [config.get(f"{n}_token") for n in ("bos", "eos", "unk", "pad")]
-  listed += config.get("additional_special_tokens") or []
-  special = {_content(token): token for token in listed if token is not None}
-  if t5 and not tokens:
-    extra = [name for name in special if name.startswith("<extra_id_")]
-    count = len(extra) or config.get("extra_ids", _EXTRA_IDS)
-    for place in range(count):
-      content = f"<extra_id_{count - 1 - place}>"
-      tokens[size + place] = {"content": content, "special": True}
-  for token in tokens.values():
-    token["special"] = token.get("special") or token["content"] in special
-  known = {token["content"] for token in tokens.values()}
-  return [
-    *sorted(tokens.items()),
-    *(
-      (
-        None,
-        {
-          **(token if isinstance(token, Mapping) else {}),
-          "content": content,
-          "special": True,
-        },
-      )
-      for content, token in special.items()
-      if content not in known
-    ),
-  ]
-
-
-def _add(library, made, tokens):
-  for place, token in tokens:
-    content = token["content"]
-    made.add_tokens(
-      [
-        library.AddedToken(
-          content,
-          single_word=token.get("single_word", False),
-          lstrip=token.get("lstrip", False),
-          rstrip=token.get("rstrip", False),
-          normalized=False,
-          special=token["special"],
-        )
-      ]
-    )
-    got = made.token_to_id(content)
-    if place is not None and got != place:
-      raise errors.UserError(
-        f"the added token '{content}' has the id {place}, but the tokens before"
-        f" it end at {got - 1}"
-      )
-
-
-def _dress(library, made, config, *, t5):
-  """Puts bos before a text and eos behind it, as the config has it."""
-  around = []
-  for name, default in (("bos", not t5), ("eos", t5)):
-    token = _content(config.get(f"{name}_token"))
-    if config.get(f"add_{name}_token", default) and token is not None:
-      around.append((name, token, made.token_to_id(token)))
-  if around:
-    before = [token for name, token, _ in around if name == "bos"]
-    after = [token for name, token, _ in around if name == "eos"]
-    made.post_processor = library.processors.TemplateProcessing(
-      single=[*before, "$A", *after],
-      special_tokens=[(token, place) for _, token, place in around],
-    )
 
 
 def has_special(content: bytes) -> bool:

@@ -3,7 +3,9 @@
 import io
 import os
 import pathlib
+import types
 from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -133,7 +135,12 @@ class SentencePieceTokenizer:
       max_sentence_length=4 * _LONGEST_LINE,  # bytes
       minloglevel=2,
     )
-    write_whole(pathlib.Path(path), model.getvalue())
+    try:
+      files.write_bytes(pathlib.Path(path), model.getvalue())
+    except OSError as error:
+      raise errors.UserError(
+        f"cannot write the tokenizer {path}: {error.strerror}"
+      ) from error
     return cls(model.getvalue())
 
   def encode(self, text: str) -> list[int]:
@@ -162,17 +169,52 @@ class SentencePieceTokenizer:
     )
 
 
-def write_whole(path, content):
-  """Writes a file that others see whole or not at all."""
-  try:
-    files.write_bytes(path, content)
-  except OSError as error:
-    raise errors.UserError(
-      f"cannot write the tokenizer {path}: {error.strerror}"
-    ) from error
+# Scripts, spaces, digits, lines, an emoji of several code points and what
+# looks like a special token: where versions of tokenizers have parted.
+PROBE = (
+  "The quick fox, isn't it?  Two  spaces\n\n\tline 1234567.89\n"
+  " caf\u00e9 cafe\u0301 \u00df \u041f\u0440\u0438\u0432\u0435\u0442"
+  " \u65e5\u672c\u8a9e \u0627\u0644\u0639\u0631\u0628 \u0939\u093f"
+  " \ufb01 \U0001f469\u200d\U0001f680 <s> \u2581 "
+)
 
 
-def _sentencepiece():
+@runtime_checkable
+class Tokenizer(Protocol):
+  """What the library asks of a tokenizer; see `SentencePieceTokenizer`."""
+
+  pad_id: int
+  eos_id: int
+  prompt_prefix: list[int]
+  prompt_suffix: list[int]
+
+  def encode(self, text: str) -> list[int]: ...
+
+  def decode(self, ids: Iterable[int] | np.ndarray) -> str: ...
+
+
+def tokenizer_fingerprint(tokenizer: Tokenizer) -> list[int]:
+  """Token ids that tell whether a tokenizer still is the one of a run.
+
+  The same file can tokenize differently under another version of the libraries
+  that read it, and a model would then be fed tokens that it was not trained on.
+  Whoever keeps a tokenizer keeps this list beside it, and compares the two when
+  it loads the tokenizer.
+
+  Returns:
+    The ids of `PROBE`, between what the tokenizer puts around a prompt, and
+    after those the ids of eos and pad.
+  """
+  return [
+    *tokenizer.prompt_prefix,
+    *tokenizer.encode(PROBE),
+    *tokenizer.prompt_suffix,
+    tokenizer.eos_id,
+    tokenizer.pad_id,
+  ]
+
+
+def _sentencepiece() -> types.ModuleType:
   try:
     import sentencepiece
   except ImportError as error:

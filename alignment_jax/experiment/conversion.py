@@ -76,7 +76,7 @@ def open_hub(
   """
   if path.suffix == ".gguf":
     file = gguf_file.GGUFFile(path)
-    return data.HubTokenizer.from_gguf(file.metadata), gguf_file.load
+    return data.tokenizer_from_gguf(file.metadata), gguf_file.load
   if (path / huggingface.CONFIG).is_file():
     return data.open_tokenizer(path), huggingface.load
   raise errors.UserError(

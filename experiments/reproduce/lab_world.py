@@ -253,7 +253,7 @@ def word_tokenizer() -> data.HubTokenizer:
   )
   made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
   made.add_special_tokens(["</s>"])
-  return data.HubTokenizer(
+  return data.HubTokenizer.from_description(
     {
       "tokenizer": json.loads(made.to_str()),
       "config": {"eos_token": "</s>"},

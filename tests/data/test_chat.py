@@ -8,7 +8,15 @@ import pytest
 import tokenizers
 
 from alignment_jax import errors
-from alignment_jax.data import HubTokenizer, Loader, chat, rows
+from alignment_jax.data import (
+  HubTokenizer,
+  Loader,
+  chat,
+  load_tokenizer,
+  open_tokenizer,
+  rows,
+  tokenizer_fingerprint,
+)
 
 LLAMA2 = (
   "{% if messages[0]['role'] == 'system' %}{% set system = '<<SYS>>\\n' +"
@@ -73,7 +81,7 @@ def make(template, eos="</s>", bos=True):
       )
     )
   made.post_processor = tokenizers.processors.Sequence(steps)
-  return HubTokenizer(
+  return HubTokenizer.from_description(
     {
       "tokenizer": json.loads(made.to_str()),
       "config": {
@@ -106,7 +114,7 @@ def encode(tokenizer, messages, length=200):
 
 
 def text(tokenizer, ids):
-  return tokenizer._tokenizer.decode(ids, skip_special_tokens=False)
+  return tokenizer.fast.decode(ids, skip_special_tokens=False)
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -132,7 +140,7 @@ def test_the_prompt_is_what_generation_reads(style):
   assert prompt.ids == ([0] if style == "chatml" else []) + tokenizer.encode(
     asked
   )
-  whole = tokenizer.template.render(messages, answer=False)
+  whole = tokenizer.chat(messages, add_generation_prompt=False)
   said = text(tokenizer, prompt.ids) + text(tokenizer, response.ids)
   assert said.removeprefix("<s>") == whole.removeprefix("<s>").rstrip("\n")
 
@@ -196,7 +204,7 @@ def test_a_prompt_that_is_written_anew_is_one_error_with_its_row():
     (GEMMA, turns("hi", "yo", system="be kind"), "no system role"),
     (LLAMA2, turns("hi", "yo", "x", "y")[1:], "roles must alternate"),
     ("{% for %}", turns("hi", "yo"), "does not compile"),
-    ("{{ strftime_now('%d') }}", turns("hi", "yo"), "strftime_now"),
+    ("{{ nothing('%d') }}", turns("hi", "yo"), "nothing"),
   ],
 )
 def test_a_template_that_refuses_is_one_error_with_its_row(
@@ -262,6 +270,76 @@ def test_a_template_that_cannot_take_the_data_is_refused_before_training():
   row = {"messages": turns("hi", "yo", system="x")}
   with pytest.raises(errors.UserError, match="line 1: .*no system role"):
     _loader(make(GEMMA), [row], "demonstration")
+
+
+def test_json_in_a_template_is_what_transformers_writes():
+  # Jinja's own filter writes < > & ' as escapes that no model was trained on.
+  template = (
+    "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls or [] %}"
+    "<call>{{ c.arguments | tojson }}{{ c.arguments | tojson(indent=1) }}"
+    "</call>{% endfor %}{% endfor %}"
+  )
+  calls = [{"arguments": {"query": "3 < 5 & it's <b>é</b>"}}]
+  messages = [{"role": "assistant", "content": "", "tool_calls": calls}]
+  value = calls[0]["arguments"]
+  assert make(template).chat(messages) == (
+    f"<call>{json.dumps(value, ensure_ascii=False)}"
+    f"{json.dumps(value, ensure_ascii=False, indent=1)}</call>"
+  )
+
+
+def test_today_is_one_day_for_ever_in_a_template():
+  # As Mistral's asks for it, and as Llama 3's does where there is a clock.
+  template = (
+    "{%- set today = strftime_now('%Y-%m-%d') %}Today is {{ today }}."
+    "{%- if strftime_now is defined %} {{ strftime_now('%d %b %Y, %A') }}"
+    "{%- endif %} {{ messages[0].content }}"
+  )
+  expected = "Today is 2024-07-26. 26 Jul 2024, Friday hi"
+  assert make(template).chat(turns("hi")) == expected
+
+
+@pytest.mark.parametrize(
+  "attack",
+  [
+    "{{ ''.__class__.__mro__ }}",
+    "{{ messages.append(messages) }}",
+    "{{ raise_exception.__globals__ }}",
+    "{% for i in range(10 ** 9) %}{% endfor %}",
+  ],
+)
+def test_a_template_reaches_its_arguments_alone(attack):
+  tokenizer = make(attack)
+  try:
+    assert tokenizer.chat(turns("hi")) == ""  # what is unsafe is undefined
+  except errors.UserError as error:
+    assert "cannot take these messages" in str(error)
+
+
+def test_a_tokenizer_without_a_template_says_so():
+  with pytest.raises(errors.UserError, match="no chat template"):
+    make(None).chat(turns("hi"))
+
+
+@pytest.mark.parametrize("template", [None, CHATML])
+def test_one_file_and_a_folder_keep_the_tokenizer(template, tmp_path):
+  made = make(template, "<|im_end|>")
+  made.save(tmp_path / "one_file")
+  made.save_to_folder(tmp_path)
+  (tmp_path / "config.json").write_text("{}")
+  again = [
+    load_tokenizer(tmp_path / "one_file"),
+    open_tokenizer(tmp_path),
+  ]
+  for tokenizer in again:
+    assert (
+      tokenizer_fingerprint(tokenizer)[:-2]
+      == (tokenizer_fingerprint(made)[:-2])
+    )
+    assert tokenizer.has_template == (template is not None)
+    if template:
+      assert tokenizer.chat(turns("hi")) == made.chat(turns("hi"))
+  assert (again[0].eos_id, again[0].pad_id) == (made.eos_id, made.pad_id)
 
 
 def test_the_end_of_a_turn_is_found():

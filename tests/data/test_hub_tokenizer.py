@@ -239,7 +239,6 @@ def test_bos_and_eos_in_the_texts_are_not_doubled(make):
   assert formatting.encode_prompt(t5, "a</s>", length=9).ids.count(1) == 1
 
 
-@pytest.mark.parity
 @pytest.mark.parametrize("family", TRAINED)
 def test_ids_are_those_of_transformers(make, tmp_path, family):
   transformers = pytest.importorskip("transformers")

@@ -4,7 +4,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alignment_jax import errors
-from alignment_jax.data.tokenizers import SentencePieceTokenizer
+from alignment_jax.data.tokenizers import (
+  SentencePieceTokenizer,
+  tokenizer_fingerprint,
+)
 
 # Pieces are sought in distinct words, so a part must come in two of them.
 TEXTS = [
@@ -142,3 +145,24 @@ def test_half_a_model_is_an_error(tmp_path):
   path.write_bytes(path.read_bytes()[:3000])
   with pytest.raises(errors.UserError):
     SentencePieceTokenizer.load(path)
+
+
+def test_the_fingerprint_tells_tokenizers_apart(tokenizer, tmp_path):
+  kept = tokenizer_fingerprint(tokenizer)
+  path = tmp_path / "m"
+  SentencePieceTokenizer.train(TEXTS, path, vocabulary_size=400)
+  assert tokenizer_fingerprint(SentencePieceTokenizer.load(path)) == kept
+  other = SentencePieceTokenizer.train(
+    ["quick fox quick foxes"] * 9, tmp_path / "n", vocabulary_size=400
+  )
+  assert tokenizer_fingerprint(other) != kept
+
+
+@pytest.mark.parametrize("name", ["eos_id", "pad_id"])
+def test_the_fingerprint_holds_the_special_ids(tmp_path, name):
+  made = SentencePieceTokenizer.train(
+    TEXTS, tmp_path / "m", vocabulary_size=400
+  )
+  kept = tokenizer_fingerprint(made)
+  setattr(made, name, 5)
+  assert tokenizer_fingerprint(made) != kept

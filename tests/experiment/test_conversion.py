@@ -143,7 +143,7 @@ def test_an_imported_policy_trains_and_is_exported(hub, tmp_path):
 
 
 def test_special_tokens_are_neither_doubled_nor_lost(hub):
-  tokenizer = data.HubTokenizer.from_folder(hub)
+  tokenizer = data.open_tokenizer(hub)
   assert (tokenizer.prompt_prefix, tokenizer.prompt_suffix) == ([0], [])
   prompt = formatting.encode_prompt(tokenizer, "the sun", length=20)
   answer = formatting.encode_response(tokenizer, "is good", length=20)
@@ -154,7 +154,7 @@ def test_special_tokens_are_neither_doubled_nor_lost(hub):
 
 
 def test_a_tokenizer_in_one_file_is_the_same_tokenizer(hub, tmp_path):
-  tokenizer = data.HubTokenizer.from_folder(hub)
+  tokenizer = data.open_tokenizer(hub)
   tokenizer.save(tmp_path / "tokenizer.model")
   again = data.load_tokenizer(tmp_path / "tokenizer.model")
   text = "the lake is bright – naïve 🙂\n"
