@@ -53,6 +53,7 @@ EXTRAS = {
     "tensorboard>=2.19",
     "matplotlib>=3.9",
     "rich>=13",
+    "jinja2>=3.1",
   ],
   # Tests, lint and types.
   "dev": [
@@ -89,7 +90,7 @@ setup(
   license_files=["LICENSE"],
   python_requires=">=3.11",
   packages=find_packages(include=["alignment_jax", "alignment_jax.*"]),
-  package_data={"alignment_jax": ["py.typed"]},
+  package_data={"alignment_jax": ["py.typed", "evaluation/*.jinja"]},
   install_requires=CORE,
   extras_require=EXTRAS,
   classifiers=[

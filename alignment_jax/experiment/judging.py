@@ -11,7 +11,12 @@ import numpy as np
 
 from alignment_jax import data, files, judges, parallel
 from alignment_jax.evaluation import drift, report, responses, win_rate
-from alignment_jax.experiment import feedback_from_config, settings, stages
+from alignment_jax.experiment import (
+  feedback_from_config,
+  methods,
+  settings,
+  stages,
+)
 from alignment_jax.families import offline_pairs
 from alignment_jax.training import metrics
 
@@ -79,6 +84,7 @@ def evaluate(
       win_rates=win_rates,
       numbers=numbers,
       curves=curves,
+      headlines={name: methods.method_named(name).headline for name in curves},
       config=json.dumps(json.loads(config), indent=2),
       environment=f"Python {platform.python_version()}, JAX {jax.__version__},"
       f" {jax.device_count()} x {jax.devices()[0].device_kind}",

@@ -167,6 +167,7 @@ def run_stage(
     axes=setup.model.axes,
     workdir=path,
     title=name,
+    headline=methods.method_named(name).headline,
     steps=training.steps,
     log_every=training.log_every,
     checkpoint_every=training.checkpoint_every,

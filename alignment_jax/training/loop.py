@@ -3,7 +3,7 @@
 import contextlib
 import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -30,6 +30,7 @@ def train(
   checkpoint_every: int,
   meta: dict[str, Any],
   schedule: Callable[[int], Array],
+  headline: Sequence[str] = (),
   arguments: tuple[Any, ...] = (),
   progress: bool = True,
 ) -> state.TrainState:
@@ -49,6 +50,7 @@ def train(
     axes: `Model.axes`.
     workdir: gets `checkpoints/`, `metrics.jsonl` and `tensorboard/`.
     title: what the progress bar says.
+    headline: the metrics that it shows beside the loss.
     steps: updates in all.
     log_every: steps between two lines of metrics.
     checkpoint_every: steps between two checkpoints.
@@ -92,6 +94,7 @@ def train(
         start_step=start,
         total_steps=steps,
         title=title,
+        headline=headline,
         progress=progress,
         enabled=parallel.is_main_process(),
       )

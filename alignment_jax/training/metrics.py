@@ -22,15 +22,7 @@ from alignment_jax import errors, files
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 10.0  # where no terminal can show a bar
-_SHOWN = (  # beside the loss, the first three that a method reports
-  "rewards/accuracies",
-  "rewards/margins",
-  "accuracy",
-  "reward",
-  "kl",
-  "gradient_norm",
-  "learning_rate",
-)
+SHOWN = 4  # metrics on a line: the loss and the first three of the others
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -48,6 +40,7 @@ class MetricsWriter:
     start_step: finished updates when the run (re)starts, >= 0.
     total_steps: finished updates when the run ends.
     title: what the progress display calls the run.
+    headline: the metrics that it shows beside the loss, as the method says.
     progress: whether to show progress on standard error.
     enabled: False on every process but the first: then nothing is written,
       and the metrics are not even fetched from the device.
@@ -64,6 +57,7 @@ class MetricsWriter:
     total_steps: int,
     title: str,
     progress: bool,
+    headline: Sequence[str] = (),
     enabled: bool = True,
   ):
     self._closed = False
@@ -78,7 +72,8 @@ class MetricsWriter:
     except ImportError as error:
       logger.warning("no TensorBoard files, %s", _how_to_install(error))
     if progress:
-      self._sinks.append(_progress(title, start_step, total_steps))
+      names = ("loss", *headline, "gradient_norm", "learning_rate")
+      self._sinks.append(_progress(title, start_step, total_steps, names))
 
   def __enter__(self) -> "MetricsWriter":
     return self
@@ -228,31 +223,34 @@ class _TensorBoard:
     self._records.write(event.SerializeToString())
 
 
-def _progress(title: str, start_step: int, total_steps: int) -> Any:
+def _progress(
+  title: str, start_step: int, total_steps: int, names: Sequence[str]
+) -> "_Bar | _PlainLines":
   """A bar on a terminal; lines elsewhere, and where rich is missing."""
   if sys.stderr.isatty():
     try:
-      return _Bar(title, start_step, total_steps)
+      return _Bar(title, start_step, total_steps, names)
     except ImportError as error:
       logger.warning("no progress bar, %s", _how_to_install(error))
-  return _PlainLines(title, start_step, total_steps)
+  return _PlainLines(title, start_step, total_steps, names)
 
 
 def _how_to_install(error: ImportError) -> str:
   return f"{error}: pip install 'alignment-jax[viz]'"
 
 
-def _summary(metrics: Mapping[str, float]) -> str:
-  names: Sequence[str] = [name for name in _SHOWN if name in metrics][:3]
-  if "loss" in metrics:
-    names = ["loss", *names]
-  return "  ".join(f"{name} {metrics[name]:.4g}" for name in names)
+def _summary(metrics: Mapping[str, float], names: Sequence[str]) -> str:
+  shown = [name for name in names if name in metrics][:SHOWN]
+  return "  ".join(f"{name} {metrics[name]:.4g}" for name in shown)
 
 
 class _Bar:
-  def __init__(self, title: str, start_step: int, total_steps: int):
+  def __init__(
+    self, title: str, start_step: int, total_steps: int, names: Sequence[str]
+  ):
     from rich import console, progress
 
+    self._names = names
     self._progress = progress.Progress(
       progress.TextColumn("{task.description}", markup=False),
       progress.BarColumn(),
@@ -269,7 +267,9 @@ class _Bar:
 
   def write(self, step: int, metrics: Mapping[str, float]) -> None:
     fields = {"completed": step}
-    if summary := _summary(metrics):  # an evaluation's line keeps the last loss
+    if summary := _summary(
+      metrics, self._names
+    ):  # an evaluation's line keeps the last loss
       fields["summary"] = summary
     self._progress.update(self._task, **fields)
 
@@ -278,8 +278,10 @@ class _Bar:
 
 
 class _PlainLines:
-  def __init__(self, title: str, start_step: int, total_steps: int):
-    self._title, self._total = title, total_steps
+  def __init__(
+    self, title: str, start_step: int, total_steps: int, names: Sequence[str]
+  ):
+    self._title, self._total, self._names = title, total_steps, names
     self._start_step, self._start_time = start_step, time.monotonic()
     self._next_time = -math.inf
     self._pending = ""
@@ -288,8 +290,8 @@ class _PlainLines:
     now = time.monotonic()
     rate = (step - self._start_step) / max(now - self._start_time, 1e-9)
     self._pending = (
-      f"{self._title}  step {step}/{self._total}  {_summary(metrics)}"
-      f"  ({rate:.3g} steps/s)"
+      f"{self._title}  step {step}/{self._total}"
+      f"  {_summary(metrics, self._names)}  ({rate:.3g} steps/s)"
     )
     if now >= self._next_time:
       self._next_time = now + SECONDS_BETWEEN_LINES

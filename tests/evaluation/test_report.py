@@ -1,3 +1,5 @@
+"""The page of a run: what it says, that it is safe, and that it is drawn."""
+
 import dataclasses
 import html.parser
 import math
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from alignment_jax import errors
+from alignment_jax.algorithms import ALGORITHMS
 from alignment_jax.evaluation import figures, page, report
 
 LOSSES = [
@@ -17,7 +20,6 @@ LOSSES = [
 MINIMAL = report.Report(title="A run", command="python train.py")
 FULL = dataclasses.replace(
   MINIMAL,
-  headline={"Win rate": "71 %", "KL, nats": 3.2},
   win_rates=[
     report.WinRate(
       judge="vader",
@@ -35,6 +37,7 @@ FULL = dataclasses.replace(
     )
   ],
   curves={"sft": LOSSES[:1], "ipo": LOSSES},
+  headlines={"sft": ["rewards/margins"], "ipo": ["rewards/margins"]},
   samples=[
     report.Sample(
       prompt="it was",
@@ -129,15 +132,14 @@ def test_no_text_of_the_run_becomes_markup(tmp_path, hostile):
     report.Report(
       title=hostile,
       command=hostile,
-      story=hostile,
-      headline={hostile: hostile},
       win_rates=[
         dataclasses.replace(FULL.win_rates[0], judge=hostile, against=hostile)
       ],
       numbers=[
         report.Number(name=hostile, value=1, unit=hostile, explanation=hostile)
       ],
-      curves={hostile: LOSSES},
+      curves={hostile: [{"step": 1, "loss": 1.0, hostile: 1.0}]},
+      headlines={hostile: [hostile]},
       samples=[report.Sample(prompt=hostile, before=hostile, after=hostile)],
       config=hostile,
       environment=hostile,
@@ -157,10 +159,10 @@ def test_a_text_is_shown_as_it_was_sampled(tmp_path):
       self.found += text
 
   cells = Cells()
-  answer = "a < b && c\n  'quoted' \"twice\""
-  sample = dataclasses.replace(FULL.samples[0], after=answer)
+  response = "a < b && c\n  'quoted' \"twice\""
+  sample = dataclasses.replace(FULL.samples[0], after=response)
   cells.feed(_write(tmp_path, dataclasses.replace(MINIMAL, samples=[sample])))
-  assert answer in cells.found
+  assert response in cells.found
   assert "score −0.500" in cells.found
   assert "score 0.400" in cells.found
 
@@ -173,12 +175,11 @@ def test_a_sample_with_half_a_surrogate_or_nothing_in_it_is_written(tmp_path):
 
 SECTIONS = {
   "win_rates": "Does it win?",
-  "samples": "Read some answers",
+  "samples": "Read some responses",
   "numbers": "Everything measured",
   "curves": "How training went",
   "config": "Configuration",
   "environment": "Environment",
-  "headline": "<dl class=tiles>",
 }
 
 
@@ -193,6 +194,30 @@ def test_a_report_with_nothing_but_a_title_is_a_page(tmp_path):
   parsed = _Page(_write(tmp_path, MINIMAL))
   assert "svg" not in parsed.tags
   assert "section" not in parsed.tags
+
+
+def test_a_stage_shows_its_loss_and_what_its_method_says_leads(tmp_path):
+  rows = [
+    {"step": s, "kl": 0.1 * s, "rewards/mean": 2.0, "loss": 3.0, "other": 1.0}
+    for s in (1, 2)
+  ]
+  page = dataclasses.replace(
+    MINIMAL,
+    curves={"rloo": rows, "sft": rows},
+    headlines={"rloo": ["rewards/mean", "kl", "win_rate"]},
+  )
+  text = _write(tmp_path, page)
+  titles = re.findall(r"<h3>(\w+)</h3>|<figcaption><b>([^<]+)</b>", text)
+  assert ["".join(title) for title in titles] == [
+    *("rloo", "Loss", "Reward", "KL to the reference"),
+    *("sft", "Loss"),
+  ]
+  assert "how far the policy moved" in text  # KL is explained where it is drawn
+
+
+def test_every_metric_that_leads_has_a_name_for_the_reader():
+  leading = {name for m in ALGORITHMS.values() for name in m.headline}
+  assert leading <= set(report.TITLES)
 
 
 def test_a_stage_without_preferences_has_only_its_loss(tmp_path):
@@ -221,7 +246,7 @@ def test_values_that_are_not_finite_are_left_out_and_counted(tmp_path):
 
 def test_a_long_curve_keeps_its_mean_and_few_points():
   rows = [{"step": step, "loss": float(step % 2)} for step in range(1, 6001)]
-  steps, values = figures.curve(rows, "loss")
+  _, steps, values = figures.curve(rows, "loss")
   assert len(steps) == len(values) == 300
   np.testing.assert_allclose(values, 0.5)  # each bin: ten zeros and ten ones
   assert steps[0] == np.mean(np.arange(1, 21))
@@ -246,11 +271,10 @@ def test_whole_numbers_get_bins_of_whole_width():
     (1e-5, "1.00e−05"),
     (0.0, "0"),
     (math.nan, "not finite"),
-    ("71 %", "71 %"),
   ],
 )
 def test_numbers_have_three_digits_and_a_real_minus(value, shown):
-  assert page.text(value) == shown
+  assert page.number(value) == shown
 
 
 def test_the_story_is_told_by_the_numbers():
@@ -280,12 +304,6 @@ def test_the_story_claims_no_more_than_the_interval(low, high, verdict):
   assert verdict in story
 
 
-def test_a_story_of_the_caller_replaces_the_composed_one(tmp_path):
-  text = _write(tmp_path, dataclasses.replace(FULL, story="Told otherwise."))
-  assert "Told otherwise." in text
-  assert "The trained policy wins" not in text
-
-
 def test_the_same_report_gives_the_same_bytes(tmp_path):
   assert _write(tmp_path, FULL) == _write(tmp_path, FULL)
 
@@ -299,9 +317,10 @@ def test_the_settings_of_matplotlib_stay_as_they_were(tmp_path):
     assert matplotlib.rcParams["svg.fonttype"] == "path"
 
 
-def test_a_failure_leaves_the_old_page(tmp_path, monkeypatch):
+@pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
+def test_a_failure_leaves_the_old_page(tmp_path, monkeypatch, missing):
   old = _write(tmp_path, MINIMAL)
-  monkeypatch.setitem(sys.modules, "matplotlib", None)
+  monkeypatch.setitem(sys.modules, missing, None)
   with pytest.raises(errors.UserError, match=r"alignment-jax\[viz\]"):
     _write(tmp_path, FULL)
   assert (tmp_path / "out" / "report.html").read_text() == old
@@ -313,8 +332,8 @@ def test_names_with_dollar_signs_are_not_read_as_formulas(tmp_path):
   assert text.count("$\\frac{$") >= 2  # in the figure and in the table
 
 
-def _luminance(colour):
-  channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+def _luminance(color):
+  channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
   linear = [
     c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
     for c in channels
@@ -322,7 +341,7 @@ def _luminance(colour):
   return np.dot([0.2126, 0.7152, 0.0722], linear)
 
 
-@pytest.mark.parametrize("colour", [figures.BEFORE, figures.AFTER])
-def test_the_two_colours_can_be_read_on_white(colour):
+@pytest.mark.parametrize("color", [figures.BEFORE, figures.AFTER])
+def test_the_two_colors_can_be_read_on_white(color):
   # WCAG 2.2, 1.4.3: contrast (1 + 0.05) / (L + 0.05) of at least 4.5.
-  assert 1.05 / (_luminance(colour) + 0.05) >= 4.5
+  assert 1.05 / (_luminance(color) + 0.05) >= 4.5

@@ -197,12 +197,32 @@ def test_writing_after_close_raises(tmp_path):
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(tmp_path, capsys):
-  with _writer(tmp_path, start_step=4, progress=True) as writer:
+  with _writer(
+    tmp_path, start_step=4, progress=True, headline=["kl"]
+  ) as writer:
     for step in range(5, 11):
-      writer.write(step, {"loss": step / 100, "kl": 0.5, "hidden": 1.0})
+      writer.write(step, {"hidden": 1.0, "kl": 0.5, "loss": step / 100})
   first, last = capsys.readouterr().err.splitlines()
   assert first.startswith("ipo  step 5/10  loss 0.05  kl 0.5  (")
   assert last.startswith("ipo  step 10/10  loss 0.1  kl 0.5  (")
+
+
+@pytest.mark.parametrize(
+  "headline, shown",
+  [
+    ([], "loss 1  gradient_norm 4  learning_rate 5"),
+    (["kl", "absent"], "loss 1  kl 2  gradient_norm 4  learning_rate 5"),
+    (["win_rate", "kl"], "loss 1  win_rate 3  kl 2  gradient_norm 4"),
+    (["win_rate", "kl", "a", "b"], "loss 1  win_rate 3  kl 2  a 6"),
+  ],
+)
+def test_the_line_shows_the_loss_and_what_the_method_says_leads(
+  tmp_path, capsys, headline, shown
+):
+  row = {"learning_rate": 5, "b": 7, "a": 6, "gradient_norm": 4}
+  with _writer(tmp_path, progress=True, headline=headline) as writer:
+    writer.write(1, {**row, "win_rate": 3, "kl": 2, "loss": 1})
+  assert capsys.readouterr().err.startswith(f"ipo  step 1/10  {shown}  (")
 
 
 def test_progress_on_a_terminal_is_a_bar(tmp_path, capsys, monkeypatch):
