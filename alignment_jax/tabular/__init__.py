@@ -1,8 +1,8 @@
-"""Small worlds whose answers are exact, and solvers for them.
+"""Small worlds with exact solutions, and solvers for them.
 
 Bandits, preference games and autoregressive tables. Leading axes are
 independent worlds; all functions are pure and may be jitted, except
-`linear_program_nash`, which is SciPy's. Nothing here knows a neural network.
+`linear_program_nash`, which runs SciPy on the host. No neural networks here.
 """
 
 from alignment_jax.tabular.autoregressive import (

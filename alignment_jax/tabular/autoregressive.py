@@ -1,12 +1,13 @@
 """Small autoregressive policies as tables, with every sequence enumerated.
 
 A policy is one row of logits for each prefix, `[*batch, S, V]`. A sequence ends
-with the end token or is cut at T tokens; there are N of them. A distribution
-over sequences is `[*batch, N]` log-probabilities, and everything in `bandits`
-applies to it with N actions.
+with the end token or is truncated at T tokens; there are N of them. A
+distribution over sequences is `[*batch, N]` log-probabilities, and everything
+in `bandits` applies to it with N actions.
 
-For losses per token: `tree.tokens`, `tree.mask`, `token_logprobs` and
-`token_values`; any value per prefix is `values[..., tree.prefixes]` per token.
+Losses per token need `tree.tokens`, `tree.mask`, `token_logprobs` and
+`token_values`; `values[..., tree.prefixes]` turns a value per prefix into one
+per token.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int32
 
 from alignment_jax.ops import guards
 from alignment_jax.tabular import bandits, checks
@@ -23,12 +24,12 @@ MOST_SEQUENCES = 200_000
 
 
 class SequenceTree(NamedTuple):
-  """All complete sequences and the prefixes they pass, as NumPy constants.
+  """All complete sequences and their prefixes, as NumPy constants.
 
   Under `jax.jit`, close over a tree: its numbers are needed while tracing.
 
   Attributes:
-    tokens: int32 [N, T], filled with the end token behind the end.
+    tokens: int32 [N, T], padded with the end token.
     mask: bool [N, T], true up to and including the first end token.
     prefixes: int32 [N, T], index of the prefix before each token; 0, the empty
       prefix, where the mask is false.
@@ -36,11 +37,11 @@ class SequenceTree(NamedTuple):
     vocabulary: int32 [V], the token ids.
   """
 
-  tokens: np.ndarray
-  mask: np.ndarray
-  prefixes: np.ndarray
-  prefix_lengths: np.ndarray
-  vocabulary: np.ndarray
+  tokens: Int32[np.ndarray, "N T"]
+  mask: Bool[np.ndarray, "N T"]
+  prefixes: Int32[np.ndarray, "N T"]
+  prefix_lengths: Int32[np.ndarray, "S"]
+  vocabulary: Int32[np.ndarray, "V"]
 
 
 def sequence_tree(
@@ -68,36 +69,39 @@ def sequence_tree(
       f"vocabulary {vocabulary} and length {length} give {count} sequences,"
       f" at most {MOST_SEQUENCES} are enumerated"
     )
-  inner = np.delete(np.arange(vocabulary), end)
-  finished = []  # (tokens, prefixes) of those that end with t + 1 tokens
-  tokens = np.zeros((1, 0), int)  # of the prefixes with t tokens
-  path = np.zeros((1, 0), int)  # prefixes passed on the way to them
-  lengths, first = [], 0
+  continuing = np.delete(np.arange(vocabulary), end)
+  # Breadth first: `tokens` are the prefixes of t tokens, `path` the index of
+  # each prefix on the way to them, the prefix itself excluded.
+  tokens = np.zeros((1, 0), int)
+  path = np.zeros((1, 0), int)
+  complete = []  # (tokens, path) of the sequences that end after t + 1 tokens
+  lengths, prefixes_so_far = [], 0
   for t in range(length):
-    here = first + np.arange(len(tokens))
-    first += len(tokens)
+    indices = prefixes_so_far + np.arange(len(tokens))
+    prefixes_so_far += len(tokens)
     lengths.append(np.full(len(tokens), t))
-    path = np.column_stack([path, here])
+    path = np.column_stack([path, indices])
     ended = np.column_stack([tokens, np.full(len(tokens), end)])
-    finished.append((ended, path))
+    complete.append((ended, path))
     tokens = np.column_stack(
-      [np.repeat(tokens, branches, axis=0), np.tile(inner, len(tokens))]
+      [np.repeat(tokens, branches, axis=0), np.tile(continuing, len(tokens))]
     )
     path = np.repeat(path, branches, axis=0)
-  finished.append((tokens, path))
+  # What is left has `length` tokens and no end: truncated sequences.
+  complete.append((tokens, path))
 
-  def padded(rows, fill):
+  def padded(rows: np.ndarray, fill: int | bool) -> np.ndarray:
     return np.pad(
       rows, ((0, 0), (0, length - rows.shape[1])), constant_values=fill
     )
 
-  ones = [np.ones(rows.shape, bool) for rows, _ in finished]
+  ones = [np.ones(rows.shape, bool) for rows, _ in complete]
   return SequenceTree(
-    tokens=np.concatenate([padded(x, end) for x, _ in finished]).astype(
+    tokens=np.concatenate([padded(x, end) for x, _ in complete]).astype(
       "int32"
     ),
     mask=np.concatenate([padded(x, False) for x in ones]),
-    prefixes=np.concatenate([padded(x, 0) for _, x in finished]).astype(
+    prefixes=np.concatenate([padded(x, 0) for _, x in complete]).astype(
       "int32"
     ),
     prefix_lengths=np.concatenate(lengths).astype("int32"),
@@ -108,7 +112,7 @@ def sequence_tree(
 def token_logprobs(
   tree: SequenceTree, logits: Float[Array, "*batch S V"]
 ) -> Float[Array, "*batch N T"]:
-  """Log-probability of each token of each sequence, 0 behind the end.
+  """Log-probability of each token of each sequence, 0 where padded.
 
   Raises:
     ValueError: `logits` does not fit the tree.
@@ -122,10 +126,11 @@ def token_logprobs(
 def token_values(
   tree: SequenceTree, logits: Float[Array, "*batch S V"]
 ) -> Float[Array, "*batch N T"]:
-  """logsumexp of the logits before each token, 0 behind the end.
+  """logsumexp of the logits at each token, 0 where padded.
 
-  The value of the prefix when logits are soft Q-values at temperature 1, as in
-  offline IQ-Learn (Wulfmeier et al., 2024, arXiv:2409.01369).
+  The soft value of the prefix before the token if logits are soft Q-values at
+  temperature 1, as in offline IQ-Learn (Wulfmeier et al., 2024,
+  arXiv:2409.01369).
 
   Raises:
     ValueError: `logits` does not fit the tree.
@@ -173,9 +178,9 @@ def sequence_objective(
 
   Args:
     tree: the sequences.
-    logits: of the policy.
-    reference_logits: of the reference.
-    rewards: one per sequence.
+    logits: logits of the policy.
+    reference_logits: logits of the reference.
+    rewards: reward of each sequence.
     tau: strength of the regularization, > 0, reward per nat.
 
   Raises:
@@ -203,7 +208,8 @@ def sequence_policy_gradient(
   Arguments and errors are those of `sequence_objective`.
   """
 
-  def total(logits):
+  # Worlds are independent: the gradient of the sum holds that of each.
+  def total(logits: Float[Array, "*batch S V"]) -> Float[Array, ""]:
     return jnp.sum(
       sequence_objective(tree, logits, reference_logits, rewards, tau=tau)
     )
@@ -222,8 +228,8 @@ def sequence_optimum(
 
   Args:
     tree: the sequences.
-    reference_logits: of the reference, finite.
-    rewards: one per sequence.
+    reference_logits: logits of the reference, finite.
+    rewards: reward of each sequence.
     tau: strength of the regularization, > 0, reward per nat.
 
   Returns:
@@ -246,7 +252,7 @@ def conditionals(
 
   Args:
     tree: the sequences.
-    log_sequences: log-probability of each sequence; a constant does not matter.
+    log_sequences: log-probability of each sequence, up to a constant.
 
   Raises:
     ValueError: `log_sequences` does not fit the tree.
@@ -265,9 +271,9 @@ def soft_values(
 ) -> Float[Array, "*batch S"]:
   """V(prefix) = tau log E_ref[exp(r / tau) | prefix], in units of reward.
 
-  The regularized value of going on optimally. V at prefix 0 is the maximum of
+  The regularized value of continuing optimally. V at prefix 0 is the maximum of
   `sequence_objective`, and tau log(pi* / ref)(token | prefix) is the value
-  after the token minus the value before it (the reward, after the last).
+  after the token (the reward, if it is the last) minus the value before it.
   Arguments and errors are those of `sequence_optimum`.
   """
   guards.positive(tau=tau)
@@ -282,7 +288,7 @@ def soft_values(
   return tau * (tilted - plain)
 
 
-def _checked_table(tree, logits):
+def _checked_table(tree: SequenceTree, logits: Array) -> Float[Array, "..."]:
   (logits,) = guards.same_shape_floats(logits=logits)
   expected = (len(tree.prefix_lengths), len(tree.vocabulary))
   if logits.shape[-2:] != expected:
@@ -293,8 +299,10 @@ def _checked_table(tree, logits):
   return logits
 
 
-def _edge_masses(tree, log_sequences):
-  """log of the summed exp of all sequences through (prefix, token)."""
+def _edge_masses(
+  tree: SequenceTree, log_sequences: Array
+) -> Float[Array, "..."]:
+  """Log of the total mass of all sequences through each (prefix, token)."""
   (log_sequences,) = guards.same_shape_floats(log_sequences=log_sequences)
   count, _ = tree.tokens.shape
   if log_sequences.shape[-1] != count:
@@ -302,13 +310,15 @@ def _edge_masses(tree, log_sequences):
       f"log_sequences has shape {log_sequences.shape}, expected [..., {count}]"
     )
   width = len(tree.vocabulary)
+  # An edge is a pair (prefix, token); [E] real tokens of all sequences.
   rows, columns = np.nonzero(tree.mask)
   edges = tree.prefixes[rows, columns] * width + tree.tokens[rows, columns]
   through = log_sequences[..., rows]  # one entry per token of a sequence
   batch = log_sequences.shape[:-1]
   size = len(tree.prefix_lengths) * width
   dtype = through.dtype
-  # A maximum per edge: a rare prefix would underflow against a common one.
+  # logsumexp with a maximum per edge: with one for all, the masses of a rare
+  # prefix would underflow against those of a common one.
   top = jnp.full((*batch, size), -jnp.inf, dtype).at[..., edges].max(through)
   top = jax.lax.stop_gradient(jnp.where(top > -jnp.inf, top, 0))
   shares = jnp.exp(through - top[..., edges])

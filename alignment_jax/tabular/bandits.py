@@ -1,4 +1,4 @@
-"""One decision, a few actions: optima that are known in closed form.
+"""One decision and a few actions: optima known in closed form.
 
 Policies are log-probabilities `[*batch, A]`, in nats; an action that is never
 taken has -inf. Leading axes are independent worlds. Nothing is sampled here.
@@ -30,6 +30,7 @@ def kl(
     ValueError: shapes differ or an argument is not floating-point.
   """
   log_p, log_q = guards.same_shape_floats(log_p=log_p, log_q=log_q)
+  # 0 log(0 / q) is 0, but -inf times 0 would be NaN.
   taken = log_p > -jnp.inf
   ratio = jnp.where(taken, log_p, 0) - jnp.where(taken, log_q, 0)
   return jnp.sum(jnp.exp(log_p) * ratio, axis=-1)
@@ -136,8 +137,8 @@ def policy_gradient(
   """The exact gradient of E_pi r - tau KL(pi, ref) with respect to logits.
 
   With pi = softmax(logits) and R = r - tau log(pi / ref) it is
-  pi (R - E_pi R): the expectation of the score times R, and nothing else,
-  because the score of pi has mean zero. An ascent direction.
+  pi (R - E_pi R): the expectation of the score times R. Differentiating R as
+  well adds nothing, because the score has mean zero. An ascent direction.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or tau <= 0.
@@ -168,15 +169,16 @@ def psipo_optimum(
   Args:
     log_reference: log ref.
     preferences: P[i, j] = probability that i is preferred to j.
-    log_behavior: log mu, where the other response comes from.
-    psi: a non-decreasing function, applied to all numbers of P at once.
+    log_behavior: log mu, the distribution of the other response.
+    psi: a non-decreasing function, applied to the whole matrix P at once.
     tau: strength of the regularization, > 0.
 
   Returns:
     The log-probabilities of the optimum.
 
   Raises:
-    ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is none.
+    ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is not a
+      preference matrix.
   """
   preferences, log_reference, log_behavior = checks.game(
     preferences, log_reference=log_reference, log_behavior=log_behavior
@@ -204,54 +206,61 @@ def bradley_terry_fit(
   """Rewards of maximum likelihood under a Bradley-Terry model, mean zero.
 
   Maximizes sum_ij mu_i mu_j P[i, j] log sigmoid(r_i - r_j) by Newton's method;
-  each step takes the best of eight lengths. The preferences need not be
+  each step takes the best of eight step lengths. The preferences need not be
   Bradley-Terry.
 
-  A finite maximum needs a way from each action to each other action along
-  pairs with P > 0: with P in {0, 1} the rewards run away (Azar et al., 2023,
-  arXiv:2310.12036, v2) and the answer depends on `steps`.
+  The maximum is finite if every action can be reached from every other along
+  pairs with P > 0. With P in {0, 1} the rewards diverge (Azar et al., 2023,
+  arXiv:2310.12036, v2), and the result depends on `steps`.
 
   Args:
     preferences: P[i, j] = probability that i is preferred to j.
     log_behavior: log mu; each pair counts mu_i mu_j, all mu > 0.
-    steps: Newton steps; 40 are many.
+    steps: Newton steps; 40 are plenty.
 
   Returns:
     One reward per action, in nats.
 
   Raises:
-    ValueError: shapes or dtypes differ, or `preferences` is none.
+    ValueError: shapes or dtypes differ, or `preferences` is not a preference
+      matrix.
   """
   preferences, log_behavior = checks.game(
     preferences, log_behavior=log_behavior
   )
   checks.at_least(1, steps=steps)
   weights = jnp.exp(log_behavior[..., :, None] + log_behavior[..., None, :])
-  own = jnp.broadcast_to(jnp.eye(weights.shape[-1], dtype=bool), weights.shape)
+  diagonal = jnp.broadcast_to(
+    jnp.eye(weights.shape[-1], dtype=bool), weights.shape
+  )
   lengths = jnp.asarray(0.5 ** np.arange(8), weights.dtype)
 
-  def likelihood(rewards):
+  def likelihood(rewards: Float[Array, "*batch A"]) -> Float[Array, "*batch"]:
     margins = rewards[..., :, None] - rewards[..., None, :]
     terms = weights * preferences * jax.nn.log_sigmoid(margins)
     return jnp.sum(terms, axis=(-1, -2))
 
-  def newton(_, rewards):
-    # sigmoid(-m), not 1 - sigmoid(m), which is 0 from 17 nats on.
+  def newton(
+    _: Array | int, rewards: Float[Array, "*batch A"]
+  ) -> Float[Array, "*batch A"]:
+    # The transpose is sigmoid(-m); 1 - sigmoid(m) is 0 from 17 nats on.
     wins = bradley_terry(rewards)
     losses = jnp.swapaxes(wins, -1, -2)
     surplus = preferences * losses - (1 - preferences) * wins
     gradient = jnp.sum(weights * surplus, axis=-1)
-    curvature = jnp.where(own, 0, weights * wins * losses)
+    curvature = jnp.where(diagonal, 0, weights * wins * losses)
     laplacian = _diagonal(jnp.sum(curvature, axis=-1)) - curvature
-    # Constants are not seen by the likelihood: any scale fixes them.
+    # The Laplacian is singular along constants, which the likelihood does not
+    # see: adding any positive multiple of ones makes it invertible.
     scale = jnp.max(curvature, axis=(-1, -2), keepdims=True)
     direction = jnp.linalg.solve(laplacian + scale, gradient[..., None])[..., 0]
-    # Without curvature left, at the border, there is nowhere to go.
+    # Where rewards diverge, the curvature underflows and the solve fails: stay.
     direction = jnp.where(jnp.isfinite(direction), direction, 0)
-    tried = jax.vmap(lambda length: rewards + length * direction)(lengths)
-    best = jnp.argmax(jax.vmap(likelihood)(tried), axis=0)
-    chosen = jnp.take_along_axis(tried, best[None, ..., None], axis=0)[0]
-    return chosen - jnp.mean(chosen, axis=-1, keepdims=True)
+    # [8, *batch, A]: one candidate per step length.
+    candidates = jax.vmap(lambda length: rewards + length * direction)(lengths)
+    best = jnp.argmax(jax.vmap(likelihood)(candidates), axis=0)
+    best = jnp.take_along_axis(candidates, best[None, ..., None], axis=0)[0]
+    return best - jnp.mean(best, axis=-1, keepdims=True)
 
   start = jnp.zeros_like(log_behavior)
   return jax.lax.fori_loop(0, steps, newton, start)
@@ -265,7 +274,7 @@ def dpo_optimum(
   tau: Scalar,
   steps: int = 40,
 ) -> Float[Array, "*batch A"]:
-  """Where DPO ends with all pairs of mu: fit Bradley-Terry rewards, then tilt.
+  """DPO's optimum over all pairs from mu: fit Bradley-Terry rewards, then tilt.
 
   Azar et al., 2023 (arXiv:2310.12036, v2), proposition 4; it holds for any P
   whose fit is finite. Arguments and errors are those of `bradley_terry_fit`
@@ -278,7 +287,7 @@ def dpo_optimum(
   return tilted(log_reference, rewards, tau=tau)
 
 
-def _diagonal(vectors):
+def _diagonal(vectors: Float[Array, "*batch A"]) -> Float[Array, "*batch A A"]:
   return vectors[..., None] * jnp.broadcast_to(
     jnp.eye(vectors.shape[-1], dtype=vectors.dtype),
     (*vectors.shape, vectors.shape[-1]),

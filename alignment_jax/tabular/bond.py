@@ -1,14 +1,14 @@
 """The best of n draws from a reference policy, exactly, ties included.
 
 Sessa et al., 2024 (arXiv:2407.14622, BOND). Arguments that recur:
-`log_reference [*batch, A]` in nats; `scores [*batch, A]`, only their order
-matters; `n` draws with replacement, >= 1, a Python integer. Among draws with
-the same top score the reference decides: each of them is as likely as it was.
+`log_reference [*batch, A]` in nats; `scores [*batch, A]`, of which only the
+order matters; `n` draws with replacement, >= 1, a Python integer. Ties for the
+top score are broken in proportion to the reference.
 """
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from alignment_jax.ops import guards
 from alignment_jax.tabular import checks
@@ -22,9 +22,9 @@ def best_of_n(
 ) -> Float[Array, "*batch A"]:
   """Log-probabilities of the best of n draws.
 
-  Sessa et al., 2024: ref(y) p_le^(n-1) sum_{i=1..n} (p_lt / p_le)^
-  (i-1), where p_lt(y) and p_le(y) are the reference's mass of lower, and of
-  lower or equal, scores.
+  Sessa et al., 2024: ref(y) p_le^(n-1) sum_{i=1..n} (p_lt / p_le)^(i-1), where
+  p_lt(y) and p_le(y) are the reference's mass of lower, and of lower or equal,
+  scores.
 
   Raises:
     ValueError: shapes differ, an argument is not floating-point, or n < 1.
@@ -59,18 +59,22 @@ def bond_rewards(
   return log_at_most + log_ties / (n - 1)
 
 
-def _log_factors(log_reference, scores, n):
+def _log_factors(
+  log_reference: Float[Array, "*batch A"],
+  scores: Float[Array, "*batch A"],
+  n: int,
+) -> tuple[Float[Array, "*batch A"], Float[Array, "*batch A"]]:
   """log p_le and log sum_{i<n} (p_lt / p_le)^i, both [*batch, A]."""
   mass = log_reference[..., None, :]  # [*batch, y, y']
-  own, other = scores[..., :, None], scores[..., None, :]
+  score, other = scores[..., :, None], scores[..., None, :]
 
-  def log_mass(chosen):
-    return jax.nn.logsumexp(jnp.where(chosen, mass, -jnp.inf), axis=-1)
+  def log_mass(counted: Bool[Array, "*batch A A"]) -> Float[Array, "*batch A"]:
+    return jax.nn.logsumexp(jnp.where(counted, mass, -jnp.inf), axis=-1)
 
-  log_at_most = log_mass(other <= own)
-  # An action without mass may have nothing at or below it: 0 / 0.
+  log_at_most = log_mass(other <= score)
+  # Below and at an action without mass there may be no mass at all: 0 / 0.
   empty = log_at_most == -jnp.inf
-  ratio = jnp.exp(log_mass(other < own) - jnp.where(empty, 0, log_at_most))
+  ratio = jnp.exp(log_mass(other < score) - jnp.where(empty, 0, log_at_most))
   ones = jnp.ones_like(ratio)
   # Horner's rule: a closed geometric sum would divide 0 by 0 at ratio 1.
   ties = jax.lax.fori_loop(1, n, lambda _, total: 1 + ratio * total, ones)

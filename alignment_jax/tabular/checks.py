@@ -1,4 +1,4 @@
-"""First lines of the functions in this room: does a world fit together?
+"""Guards of the functions in this room: does a world fit together?
 
 As in `ops.guards`, shapes and dtypes are always checked, and numbers only when
 they are concrete: under `jax.jit` a matrix is taken as it is.
@@ -11,17 +11,17 @@ from jaxtyping import Array
 
 from alignment_jax.ops import guards
 
-# What a row of float32 arithmetic may leave between P + P^T and 1.
+# How far P + P^T may be from 1 after float32 arithmetic.
 TOLERANCE = 1e-5
 
 
 def game(preferences: Array, **policies: Array) -> tuple[Array, ...]:
-  """The matrix and the policies in at least float32, after a check.
+  """Checks a game; returns the matrix and the policies in at least float32.
 
   Args:
     preferences: [*batch, A, A], P[i, j] = probability that i is preferred to
       j.
-    **policies: [*batch, A] each; their names are used in the messages.
+    **policies: [*batch, A] each; their names appear in the errors.
 
   Returns:
     The matrix, then the policies in the order given.
@@ -52,7 +52,7 @@ def game(preferences: Array, **policies: Array) -> tuple[Array, ...]:
 
 
 def preference_matrix(preferences: Array | np.ndarray) -> None:
-  """Refuses what is not [..., A, A] in [0, 1] with P + P^T = 1."""
+  """Raises unless P is [..., A, A] in [0, 1] with P + P^T = 1."""
   shape = preferences.shape
   if len(shape) < 2 or shape[-1] != shape[-2]:
     raise ValueError(f"preferences must be [..., A, A], got shape {shape}")
@@ -70,7 +70,7 @@ def preference_matrix(preferences: Array | np.ndarray) -> None:
 
 
 def at_least(low: int, **counts: int) -> None:
-  """Refuses a count below `low`."""
+  """Raises if a count is below `low`."""
   for name, count in counts.items():
     if count < low:
       raise ValueError(f"{name} must be at least {low}, got {count}")

@@ -1,8 +1,8 @@
 """A contextual bandit with a gold and a proxy reward.
 
-Many prompts share one weight vector, so what is learned from one prompt moves
-the others: the smallest world where off-policy data and an imperfect reward
-model matter. All metrics are exact.
+Many prompts share one weight vector, so learning from one prompt changes the
+policy on the others: the smallest world where off-policy data and an imperfect
+reward model matter. All metrics are exact.
 """
 
 from typing import NamedTuple
@@ -51,9 +51,10 @@ def contextual_bandit(
     prompts: X, at least 1.
     responses: Y, at least 1.
     width: D, at least 1.
-    gold_noise: part of the gold reward that no feature explains.
-    proxy_shift: error of the proxy that features explain, and training finds.
-    proxy_noise: error of the proxy that no feature explains.
+    gold_noise: scale of the part of the gold reward that no feature explains.
+    proxy_shift: scale of the proxy's error that features explain, and that
+      training exploits.
+    proxy_noise: scale of the proxy's error that no feature explains.
 
   Raises:
     ValueError: a size below 1.
@@ -103,9 +104,9 @@ def gold_win_rate(
     ValueError: `log_policy` does not fit the world.
   """
   _check_policy(bandit, log_policy)
-  own, other = bandit.gold[..., :, None], bandit.gold[..., None, :]
-  # Compared, not subtracted: a fused subtraction may give x - x another sign.
-  wins = jnp.where(own == other, 0.5, (own > other).astype(own.dtype))
+  gold, other = bandit.gold[..., :, None], bandit.gold[..., None, :]
+  # Compared, not subtracted: a fused subtraction may not give 0 for x - x.
+  wins = jnp.where(gold == other, 0.5, (gold > other).astype(gold.dtype))
   beaten = jnp.sum(wins * jnp.exp(bandit.log_reference)[..., None, :], axis=-1)
   return jnp.mean(bandits.expected(log_policy, beaten), axis=-1)
 
@@ -142,7 +143,9 @@ def sample_responses(
   return jnp.moveaxis(draws, 0, -1)
 
 
-def _scores(features, weights):
+def _scores(
+  features: Float[Array, "*batch X Y D"], weights: Float[Array, "*batch D"]
+) -> Float[Array, "*batch X Y"]:
   return jnp.einsum(
     "...xyd,...d->...xy",
     features,
@@ -151,7 +154,7 @@ def _scores(features, weights):
   )
 
 
-def _check_policy(bandit, log_policy):
+def _check_policy(bandit: ContextualBandit, log_policy: Array) -> None:
   if log_policy.shape != bandit.gold.shape:
     raise ValueError(
       f"log_policy has shape {log_policy.shape}, expected {bandit.gold.shape}"

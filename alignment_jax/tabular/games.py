@@ -1,10 +1,11 @@
-"""Preference games: two policies, and who of their answers is preferred.
+"""Preference games: two policies, each rewarded when its response is preferred.
 
 A game is P `[*batch, A, A]`, P[i, j] = probability that i is preferred to j,
 with P + P^T = 1 and 1/2 on the diagonal. Policies are log-probabilities
-`[*batch, A]`. Leading axes are independent games. With strength tau each
-player also pays tau times its KL from the reference. Exploitability is what a
-best answer wins beyond 1/2: zero at a Nash equilibrium, in units of win rate.
+`[*batch, A]`. Leading axes are independent games. In the regularized game each
+player also pays tau times its KL from the reference. Exploitability is by how
+much a best response wins more than 1/2: zero at a Nash equilibrium, in units of
+win rate.
 """
 
 import jax
@@ -20,7 +21,7 @@ Scalar = bandits.Scalar
 def random_game(
   key: Array, *, actions: int, batch: tuple[int, ...] = ()
 ) -> Float[Array, "*games A A"]:
-  """Games with independent uniform P[i, j] for i < j; most are cyclic.
+  """Draws games with independent uniform P[i, j] for i < j; most are cyclic.
 
   Args:
     key: consumed.
@@ -39,7 +40,7 @@ def random_game(
 
 
 def cyclic_game(actions: int, *, win: float = 1.0) -> Float[Array, "A A"]:
-  """Each action beats the half that follows it round a circle.
+  """A circle of actions, each of which beats the half that follows it.
 
   Three actions and `win` 1 are rock, paper, scissors, where 0 beats 1 beats 2
   beats 0. With an even number the opposite action is a tie. The Nash policy
@@ -47,7 +48,7 @@ def cyclic_game(actions: int, *, win: float = 1.0) -> Float[Array, "A A"]:
 
   Args:
     actions: A, at least 1.
-    win: P of a win, in [0, 1].
+    win: probability with which it beats them, in [0, 1].
 
   Raises:
     ValueError: actions < 1 or `win` outside [0, 1].
@@ -55,6 +56,7 @@ def cyclic_game(actions: int, *, win: float = 1.0) -> Float[Array, "A A"]:
   checks.at_least(1, actions=actions)
   if not 0 <= win <= 1:
     raise ValueError(f"win must be in [0, 1], got {win}")
+  # How many places of the circle the column's action is ahead of the row's.
   index = jnp.arange(actions)
   ahead = (index[None, :] - index[:, None]) % actions
   wins = (ahead > 0) & (2 * ahead < actions)
@@ -63,18 +65,19 @@ def cyclic_game(actions: int, *, win: float = 1.0) -> Float[Array, "A A"]:
 
 
 def dice_game(faces: Float[Array, "A S"]) -> Float[Array, "A A"]:
-  """P[i, j] = probability that die i shows more than die j, ties half.
+  """P[i, j] = probability that die i shows more than die j; ties count half.
 
   Args:
     faces: the numbers on each die, all equally likely.
   """
   (faces,) = guards.same_shape_floats(faces=faces)
-  own, other = faces[:, None, :, None], faces[None, :, None, :]
-  return 0.5 + jnp.mean(jnp.sign(own - other), axis=(-1, -2)) / 2
+  # [A, A, S, S]: every face of one die against every face of the other.
+  die, other = faces[:, None, :, None], faces[None, :, None, :]
+  return 0.5 + jnp.mean(jnp.sign(die - other), axis=(-1, -2)) / 2
 
 
 def dice_example() -> Float[Array, "3 3"]:
-  """Three dice that beat each other in a circle, each with 5/9.
+  """Three dice that beat each other in a circle, each with probability 5/9.
 
   Munos et al., 2023 (arXiv:2312.00886, v4): {2, 4, 9}, {1, 6, 8}, {3, 5, 7}.
   The Nash policy is uniform.
@@ -83,12 +86,13 @@ def dice_example() -> Float[Array, "3 3"]:
 
 
 def three_raters(epsilon: Scalar) -> Float[Array, "3 3"]:
-  """Three kinds of raters, each with one opinion and ties elsewhere.
+  """Three kinds of raters, each with one opinion and indifferent otherwise.
 
-  Munos et al., 2023 (arXiv:2312.00886, v4): a share 1/3 - epsilon says only
-  y2 > y1; two shares 1/3 + epsilon / 2 say only y1 > y3, and only y3 > y2.
-  Nash is (1/3 + epsilon / 2, 1/3 + epsilon / 2, 1/3 - epsilon), continuous in
-  epsilon; the best action of a Bradley-Terry fit jumps from y2 to y1 at 0.
+  Munos et al., 2023 (arXiv:2312.00886, v4): a share 1/3 - epsilon of the raters
+  prefers only y2 to y1; shares of 1/3 + epsilon / 2 each prefer only y1 to y3,
+  and only y3 to y2. The Nash policy, (1/3 + epsilon / 2, 1/3 + epsilon / 2,
+  1/3 - epsilon), is continuous in epsilon; the best action of a Bradley-Terry
+  fit jumps from y2 to y1 at 0.
 
   Args:
     epsilon: in [-2/3, 1/3].
@@ -102,6 +106,7 @@ def three_raters(epsilon: Scalar) -> Float[Array, "3 3"]:
     -1e-6 <= first <= 1 + 1e-6
   ):
     raise ValueError(f"epsilon must be in [-2/3, 1/3], got {epsilon}")
+  # P[i, j] - P[j, i]: the share of raters for i less the share for j.
   zero = jnp.zeros_like(first)
   margins = jnp.stack(
     [
@@ -114,7 +119,7 @@ def three_raters(epsilon: Scalar) -> Float[Array, "3 3"]:
 
 
 def elo_example() -> Float[Array, "3"]:
-  """Rewards (0, log 9, log 2) of a Bradley-Terry game over `tied_policies`.
+  """Rewards (0, log 9, log 2) of a Bradley-Terry game for `tied_policies`.
 
   Munos et al., 2023 (arXiv:2312.00886, v4). Among policies with
   pi(y1) = 2 pi(y2) the best mean reward is at (2/3, 1/3, 0), which loses to
@@ -144,7 +149,8 @@ def win_rates(
   """P(y > opponent) of each action y.
 
   Raises:
-    ValueError: shapes or dtypes differ, or `preferences` is none.
+    ValueError: shapes or dtypes differ, or `preferences` is not a preference
+      matrix.
   """
   preferences, log_opponent = checks.game(
     preferences, log_opponent=log_opponent
@@ -158,10 +164,12 @@ def advantages(
 ) -> Float[Array, "*batch A"]:
   """P(y > opponent) - 1/2 of each action y.
 
-  Centered so that small differences between good actions keep their digits.
+  Computed from P - 1/2, so that small differences between good actions keep
+  their digits.
 
   Raises:
-    ValueError: shapes or dtypes differ, or `preferences` is none.
+    ValueError: shapes or dtypes differ, or `preferences` is not a preference
+      matrix.
   """
   preferences, log_opponent = checks.game(
     preferences, log_opponent=log_opponent
@@ -179,10 +187,11 @@ def win_rate(
   log_opponent: Float[Array, "*batch A"],
   preferences: Float[Array, "*batch A A"],
 ) -> Float[Array, "*batch"]:
-  """P(policy > opponent), both answers drawn independently.
+  """P(policy > opponent), both responses drawn independently.
 
   Raises:
-    ValueError: shapes or dtypes differ, or `preferences` is none.
+    ValueError: shapes or dtypes differ, or `preferences` is not a preference
+      matrix.
   """
   preferences, log_policy, log_opponent = checks.game(
     preferences, log_policy=log_policy, log_opponent=log_opponent
@@ -205,7 +214,8 @@ def regularized_preference(
   Munos et al., 2023 (arXiv:2312.00886, v4); mu is the reference.
 
   Raises:
-    ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is none.
+    ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is not a
+      preference matrix.
   """
   guards.positive(tau=tau)
   return (
@@ -219,10 +229,11 @@ def best_response(
   log_opponent: Float[Array, "*batch A"],
   preferences: Float[Array, "*batch A A"],
 ) -> Float[Array, "*batch A"]:
-  """All mass on an action that wins most often; the first of equals.
+  """All mass on the action that wins most often; on the first if several do.
 
   Raises:
-    ValueError: shapes or dtypes differ, or `preferences` is none.
+    ValueError: shapes or dtypes differ, or `preferences` is not a preference
+      matrix.
   """
   gains = advantages(log_opponent, preferences)
   best = jnp.argmax(gains, axis=-1)
@@ -239,7 +250,8 @@ def regularized_best_response(
   """argmax over pi of P_tau(pi > opponent): mu exp(P(y > opponent) / tau) / Z.
 
   Raises:
-    ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is none.
+    ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is not a
+      preference matrix.
   """
   return bandits.tilted(
     log_reference, advantages(log_opponent, preferences), tau=tau
@@ -253,7 +265,8 @@ def exploitability(
   """max over y of P(y > policy) - 1/2, in [0, 1/2].
 
   Raises:
-    ValueError: shapes or dtypes differ, or `preferences` is none.
+    ValueError: shapes or dtypes differ, or `preferences` is not a preference
+      matrix.
   """
   return jnp.max(advantages(log_policy, preferences), axis=-1)
 
@@ -267,12 +280,13 @@ def regularized_exploitability(
 ) -> Float[Array, "*batch"]:
   """max over pi' of P_tau(pi' > policy) - 1/2.
 
-  Computed as tau KL(policy, best response), which is equal: a strongly concave
-  gain falls short of its maximum by tau times this KL. The difference of the
-  two gains would lose all digits near the equilibrium.
+  Computed as tau KL(policy, best response), which is equal: the regularized
+  gain of a policy is its maximum less tau times that KL. Subtracting the two
+  gains would lose all digits near the equilibrium.
 
   Raises:
-    ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is none.
+    ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is not a
+      preference matrix.
   """
   response = regularized_best_response(
     log_policy, log_reference, preferences, tau=tau
@@ -287,10 +301,11 @@ def duality_gap(
 ) -> Float[Array, "*batch"]:
   """max_pi' P(pi' > opponent) - min_pi' P(policy > pi'), in [0, 1].
 
-  The game is symmetric: this is the sum of the two exploitabilities.
+  Because the game is symmetric, this is the sum of the two exploitabilities.
 
   Raises:
-    ValueError: shapes or dtypes differ, or `preferences` is none.
+    ValueError: shapes or dtypes differ, or `preferences` is not a preference
+      matrix.
   """
   return exploitability(log_policy, preferences) + exploitability(
     log_opponent, preferences
@@ -308,7 +323,8 @@ def regularized_duality_gap(
   """max_pi' P_tau(pi' > opponent) - min_pi' P_tau(policy > pi'), >= 0.
 
   Raises:
-    ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is none.
+    ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is not a
+      preference matrix.
   """
   return regularized_exploitability(
     log_policy, log_reference, preferences, tau=tau

@@ -1,11 +1,11 @@
-"""One loop for all solvers: repeat a step, keep its average, watch a metric."""
+"""The loop of all solvers: repeat a step, average policies, track a metric."""
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from alignment_jax.tabular import checks
 
@@ -17,8 +17,8 @@ class Iterate(NamedTuple):
 
   Attributes:
     policy: the newest policy, log-probabilities [*batch, A].
-    average: the average of the policies 1, 2, ... so far: of probabilities,
-      then the logarithm. The start is not in it.
+    average: log of the average probabilities of the policies 1, 2, ... so far,
+      without the start.
   """
 
   policy: Array
@@ -26,7 +26,7 @@ class Iterate(NamedTuple):
 
 
 class Solution(NamedTuple):
-  """Where a solver ends.
+  """The result of a solver.
 
   Attributes:
     policy: the last policy, log-probabilities [*batch, A].
@@ -36,10 +36,13 @@ class Solution(NamedTuple):
 
   policy: Array
   average: Array
-  trajectory: Array | None
+  trajectory: PyTree
 
 
-Metric = Callable[[Iterate], Array]
+# One array or several, in any tree.
+Metric = Callable[[Iterate], PyTree]
+# t = 0, 1, ... -> weight of the newest policy in the average.
+Weight = Callable[[Array], Array]
 
 
 def uniform_weight(step: Float[Array, ""]) -> Float[Array, ""]:
@@ -55,39 +58,43 @@ def linear_weight(step: Float[Array, ""]) -> Float[Array, ""]:
 def iterate(
   step: Callable[[State, Array], State],
   start: State,
-  read: Callable[[State], Array],
+  log_policy_of: Callable[[State], Array],
   *,
   steps: int,
   metric: Metric | None = None,
-  weight: Callable[[Array], Array] = uniform_weight,
+  weight: Weight = uniform_weight,
 ) -> Solution:
   """Applies `step` to the state `steps` times.
 
   Args:
     step: (state, t) to the next state; t = 0, 1, ... in the policy's dtype.
     start: the first state.
-    read: the log policy in a state.
+    log_policy_of: state to its policy, in log-probabilities.
     steps: at least 1.
-    metric: any array of an `Iterate`, stacked in `Solution.trajectory`.
+    metric: any arrays made from an `Iterate`, stacked in
+      `Solution.trajectory`.
     weight: of the newest policy in the average, given t.
 
   Raises:
     ValueError: steps < 1.
   """
   checks.at_least(1, steps=steps)
-  first = read(start)
+  first = log_policy_of(start)
 
-  def body(carry, t):
+  def body(
+    carry: tuple[State, Array], t: Float[Array, ""]
+  ) -> tuple[tuple[State, Array], PyTree]:
     state, average = carry
     state = step(state, t)
-    policy = read(state)
+    policy = log_policy_of(state)
+    # A running mean. The first weight is 1, so the initial zeros drop out.
     average = average + weight(t) * (jnp.exp(policy) - average)
-    watched = None
+    value = None
     if metric is not None:
-      watched = metric(Iterate(policy, jnp.log(average)))
-    return (state, average), watched
+      value = metric(Iterate(policy, jnp.log(average)))
+    return (state, average), value
 
   (state, average), trajectory = jax.lax.scan(
     body, (start, jnp.zeros_like(first)), jnp.arange(steps, dtype=first.dtype)
   )
-  return Solution(read(state), jnp.log(average), trajectory)
+  return Solution(log_policy_of(state), jnp.log(average), trajectory)

@@ -1,13 +1,13 @@
 """The exact Nash policy of a preference game by linear programming.
 
-NumPy in, NumPy out, on the host: an oracle to judge the solvers by.
+NumPy in, NumPy out, on the host: the reference for the other solvers.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import scipy.optimize
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 
 from alignment_jax.tabular import checks
 
@@ -16,12 +16,12 @@ class LinearProgramNash(NamedTuple):
   """An equilibrium of each game.
 
   Attributes:
-    policy: probabilities [*batch, A], float64; one of them when several exist.
-    value: [*batch], what it wins at least; 1/2 in every preference game.
+    policy: probabilities, float64; one of the equilibria if there are several.
+    value: its win rate against a best response; 1/2 in every preference game.
   """
 
-  policy: np.ndarray
-  value: np.ndarray
+  policy: Float64[np.ndarray, "*batch A"]
+  value: Float64[np.ndarray, "*batch"]
 
 
 def linear_program_nash(
@@ -37,21 +37,24 @@ def linear_program_nash(
 
   Raises:
     ValueError: `preferences` is not a preference matrix.
-    RuntimeError: the solver fails, which it should not.
+    RuntimeError: the solver fails. It should not: the uniform policy is always
+      feasible, and the value bounded.
   """
   checks.preference_matrix(preferences)
   games = np.asarray(preferences, np.float64)
   batch, actions = games.shape[:-2], games.shape[-1]
-  answers = np.array(
+  solutions = np.array(
     [_solve(game) for game in games.reshape(-1, actions, actions)]
   ).reshape(*batch, actions + 1)
-  return LinearProgramNash(answers[..., :-1], answers[..., -1])
+  return LinearProgramNash(solutions[..., :-1], solutions[..., -1])
 
 
-def _solve(game):
-  """The policy and, last, its value: [A + 1]."""
+def _solve(game: Float64[np.ndarray, "A A"]) -> Float64[np.ndarray, "_"]:
+  """The policy and, last, its value: A + 1 numbers."""
   actions = len(game)
-  found = scipy.optimize.linprog(
+  # The variables are (pi, v): minimize -v under v - sum_i pi_i P[i, j] <= 0.
+  # pi is bounded below by 0, v not at all.
+  result = scipy.optimize.linprog(
     c=np.append(np.zeros(actions), -1),
     A_ub=np.hstack([-game.T, np.ones((actions, 1))]),
     b_ub=np.zeros(actions),
@@ -60,9 +63,10 @@ def _solve(game):
     bounds=[(0, None)] * actions + [(None, None)],
     method="highs",
   )
-  if not found.success:
-    raise RuntimeError(f"linear program: {found.message}")
-  # HiGHS keeps the constraints to 1e-7; a policy shall be exactly one.
-  policy = np.maximum(found.x[:-1], 0)
+  if not result.success:
+    raise RuntimeError(f"linear program: {result.message}")
+  # HiGHS satisfies constraints to 1e-7 only: make it a policy exactly, and take
+  # the value that this policy attains.
+  policy = np.maximum(result.x[:-1], 0)
   policy /= policy.sum()
   return np.append(policy, np.min(policy @ game))

@@ -1,8 +1,8 @@
 """Solvers of the preference game without regularization.
 
-In a cyclic game their last iterate circles or walks to the border; the average
-of the iterates goes to a Nash policy. When an action beats all others the last
-iterate goes there as well. `linear_program` has the exact answer.
+In a cyclic game the last iterate cycles or approaches the boundary, while the
+average of the iterates converges to a Nash policy. If an action beats all
+others, the last iterate converges too. `linear_program` has the exact solution.
 """
 
 import jax
@@ -23,8 +23,8 @@ def sppo_step(
 ) -> Float[Array, "*batch A"]:
   """Multiplicative weights: pi_t exp(eta P(. > pi_t)) / Z.
 
-  Wu et al., 2024 (arXiv:2405.00675, SPPO). The exact iteration of DNO
-  (arXiv:2404.03715) is the same with 1 / eta for eta.
+  Wu et al., 2024 (arXiv:2405.00675), SPPO. The exact iteration of DNO (Rosset
+  et al., 2024, arXiv:2404.03715) is the same with 1 / eta in place of eta.
 
   Args:
     log_policy: log pi_t.
@@ -32,7 +32,8 @@ def sppo_step(
     eta: step size, > 0, nats per win rate.
 
   Raises:
-    ValueError: shapes or dtypes differ, eta <= 0, or `preferences` is none.
+    ValueError: shapes or dtypes differ, eta <= 0, or `preferences` is not a
+      preference matrix.
   """
   guards.positive(eta=eta)
   gains = games.advantages(log_policy, preferences)
@@ -47,10 +48,13 @@ def solve_sppo(
   steps: int,
   metric: iteration.Metric | None = None,
 ) -> iteration.Solution:
-  """Repeats `sppo_step` from the reference, which has no other part in it.
+  """Repeats `sppo_step`; the reference is only where it starts.
 
   From a uniform start the exploitability of the average after T steps is at
   most log(A) / (eta T) + eta / 8 + 1 / T.
+
+  Raises:
+    ValueError: as `sppo_step`, or steps < 1.
   """
   preferences, start = checks.game(preferences, log_reference=log_reference)
   return iteration.iterate(
@@ -65,10 +69,11 @@ def solve_sppo(
 def regret_matching_policy(
   regrets: Float[Array, "*batch A"],
 ) -> Float[Array, "*batch A"]:
-  """log of regrets / sum, uniform when all are zero.
+  """log of regrets / sum; uniform if all are zero.
 
   Args:
-    regrets: what each action would have won more so far, >= 0, in win rate.
+    regrets: how much more each action would have won so far, >= 0, in units of
+      win rate.
   """
   (regrets,) = guards.same_shape_floats(regrets=regrets)
   total = jnp.sum(regrets, axis=-1, keepdims=True)
@@ -82,12 +87,13 @@ def regret_matching_step(
 ) -> Float[Array, "*batch A"]:
   """One step of regret matching+ in self-play; returns the next regrets.
 
-  Tammelin, 2014 (arXiv:1407.5042): regrets are cut at zero after each step.
-  The policy's own gain is P(pi > pi) - 1/2 = 0, so an action's regret is its
-  advantage. There is no step size.
+  Tammelin, 2014 (arXiv:1407.5042): regrets are clipped at zero after each step.
+  The policy gains P(pi > pi) - 1/2 = 0 against itself, so an action's regret is
+  its advantage. There is no step size.
 
   Raises:
-    ValueError: shapes or dtypes differ, or `preferences` is none.
+    ValueError: shapes or dtypes differ, or `preferences` is not a preference
+      matrix.
   """
   preferences, regrets = checks.game(preferences, regrets=regrets)
   policy = regret_matching_policy(regrets)
@@ -102,11 +108,11 @@ def solve_regret_matching(
 ) -> iteration.Solution:
   """Repeats `regret_matching_step` from the uniform policy.
 
-  `Solution.average` weighs policy t by t (linear averaging) and goes to a Nash
-  policy at least as fast as 1 / sqrt(steps); `Solution.policy` need not.
+  `Solution.average` weights policy t by t (linear averaging) and converges to a
+  Nash policy at least as fast as 1 / sqrt(steps); `Solution.policy` need not.
 
   Raises:
-    ValueError: `preferences` is none, or steps < 1.
+    ValueError: `preferences` is not a preference matrix, or steps < 1.
   """
   (preferences,) = checks.game(preferences)
   return iteration.iterate(

@@ -1,10 +1,10 @@
-"""SRPO's pair of policies in closed form: one writes, the other revises.
+"""SRPO's two policies in closed form: a generator and a reviser.
 
-`log_reviser[..., y1, y2]` is the log-probability of the answer y2 after the
-answer y1 was shown; each row is a policy. Choi et al., 2024
-(arXiv:2406.01660): min over the writer, max over the reviser of
+`log_reviser[..., y1, y2]` is the log-probability of the response y2 after the
+response y1 was shown; each row is a policy. Choi et al., 2024
+(arXiv:2406.01660): min over the generator, max over the reviser of
 
-    P(y2 > y1) - beta KL(reviser, ref | y1) + beta KL(writer, ref).
+    P(y2 > y1) - beta KL(reviser, ref | y1) + beta KL(generator, ref).
 """
 
 import jax
@@ -29,7 +29,8 @@ def srpo_reviser(
     beta: strength of the regularization, > 0, win rate per nat.
 
   Raises:
-    ValueError: shapes differ, beta <= 0, or `preferences` is none.
+    ValueError: shapes differ, beta <= 0, or `preferences` is not a preference
+      matrix.
   """
   preferences, log_reviser_reference = _checked(
     preferences, log_reviser_reference, beta
@@ -45,19 +46,20 @@ def srpo_generator(
   *,
   beta: bandits.Scalar,
 ) -> Float[Array, "*batch A"]:
-  """The best writer against the best reviser: proportional to ref(y) / Z(y).
+  """The best generator against the best reviser: proportional to ref(y) / Z(y).
 
-  Z(y) = E_{y2 ~ ref(. | y)} exp(P(y2 > y) / beta): answers that are easy to
+  Z(y) = E_{y2 ~ ref(. | y)} exp(P(y2 > y) / beta): responses that are easy to
   improve lose mass. No behavior policy appears.
 
   Args:
-    log_reference: log ref(y), without an answer shown.
+    log_reference: log ref(y), with no response shown.
     log_reviser_reference: log ref(y2 | y1), a policy in each row.
     preferences: P[i, j] = probability that i is preferred to j.
     beta: strength of the regularization, > 0, win rate per nat.
 
   Raises:
-    ValueError: shapes or dtypes differ, beta <= 0, or `preferences` is none.
+    ValueError: shapes or dtypes differ, beta <= 0, or `preferences` is not a
+      preference matrix.
   """
   preferences, log_reference = checks.game(
     preferences, log_reference=log_reference
@@ -70,7 +72,9 @@ def srpo_generator(
   return jax.nn.log_softmax(log_reference - value / beta, axis=-1)
 
 
-def _checked(preferences, log_reviser_reference, beta):
+def _checked(
+  preferences: Array, log_reviser_reference: Array, beta: bandits.Scalar
+) -> tuple[Float[Array, "*batch A A"], Float[Array, "*batch A A"]]:
   (preferences,) = checks.game(preferences)
   guards.positive(beta=beta)
   return guards.same_shape_floats(

@@ -1,8 +1,8 @@
 """Solvers of the regularized preference game that follow an exact gradient.
 
 Policies are softmax logits. In each step the opponent is held constant and
-the policy climbs P(pi > opponent) - tau KL(pi, mu). What the opponent is
-decides where the last iterate goes:
+the policy ascends P(pi > opponent) - tau KL(pi, mu). The opponent decides what
+the last iterate converges to:
 
   the policy itself (mixture weight 0)  pi*_tau
   the reference (mixture weight 1)      the best response to mu
@@ -10,10 +10,11 @@ decides where the last iterate goes:
                                         not pi*_tau: the mixture, not the
                                         policy, is then the equilibrium of
                                         temperature tau / (1 - beta)
-  a moving average of the logits        pi*_tau, more slowly; a circle when the
-                                        memory is long for the learning rate
-                                        (rock, paper, scissors at tau 0.1 and
-                                        rate 0.5: beta 0.9 settles, 0.95 not)
+  a moving average of the logits        pi*_tau, more slowly; it cycles if the
+                                        memory is too long for the learning
+                                        rate (rock, paper, scissors at tau 0.1
+                                        and rate 0.5: beta 0.9 converges, 0.95
+                                        does not)
 """
 
 from typing import NamedTuple
@@ -28,7 +29,7 @@ Scalar = bandits.Scalar
 
 
 class EmaState(NamedTuple):
-  """Logits of the policy and of the opponent that trails it, [*batch, A]."""
+  """Logits of the policy and their average, the opponent: [*batch, A] each."""
 
   logits: Array
   average: Array
@@ -56,8 +57,11 @@ def self_play_gradient(
     tau: strength of the regularization, > 0.
 
   Raises:
-    ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is none.
+    ValueError: shapes or dtypes differ, tau <= 0, or `preferences` is not a
+      preference matrix.
   """
+  # In self-play the opponent is made from the same logits: held constant here,
+  # so that the gradient is that of one player.
   gains = games.advantages(jax.lax.stop_gradient(log_opponent), preferences)
   return bandits.policy_gradient(logits, log_reference, gains, tau=tau)
 
@@ -82,14 +86,14 @@ def nash_md_pg_step(
     beta: weight of the reference in the opponent, in [0, 1]: 0 is self-play, 1
       the best response to the reference.
     tau: strength of the regularization, > 0.
-    learning_rate: > 0.
+    learning_rate: step size, > 0.
 
   Returns:
     The next logits.
 
   Raises:
     ValueError: shapes or dtypes differ, a coefficient is out of range, or
-      `preferences` is none.
+      `preferences` is not a preference matrix.
   """
   guards.positive(learning_rate=learning_rate)
   opponent = nash.geometric_mixture(logits, log_reference, weight=beta)
@@ -109,21 +113,21 @@ def nash_ema_step(
 ) -> EmaState:
   """One gradient step against the moving average of the logits.
 
-  Munos et al., 2023 (arXiv:2312.00886, v4), Nash-EMA-PG. The text prints
-  (1 - beta) theta_t + beta theta_0 for the opponent; the name asks for the
-  recursion, which is used: average <- (1 - beta) logits + beta average.
+  Munos et al., 2023 (arXiv:2312.00886, v4), Nash-EMA-PG. The paper prints
+  (1 - beta) theta_t + beta theta_0 for the opponent, which is no moving
+  average; here it is one: average <- (1 - beta) logits + beta average.
 
   Args:
-    state: logits and opponent; they start equal.
+    state: logits and their average; they start equal.
     log_reference: log mu, finite.
     preferences: P[i, j] = probability that i is preferred to j.
-    beta: memory of the opponent, in [0, 1]: 0 is self-play, 1 never moves.
+    beta: memory of the average, in [0, 1]: 0 is self-play, 1 never moves.
     tau: strength of the regularization, > 0.
-    learning_rate: > 0.
+    learning_rate: step size, > 0.
 
   Raises:
     ValueError: shapes or dtypes differ, a coefficient is out of range, or
-      `preferences` is none.
+      `preferences` is not a preference matrix.
   """
   guards.positive(learning_rate=learning_rate)
   guards.within(0.0, 1 + 1e-6, beta=beta)
@@ -145,9 +149,15 @@ def solve_nash_md_pg(
   start: Float[Array, "*batch A"] | None = None,
   metric: iteration.Metric | None = None,
 ) -> iteration.Solution:
-  """Repeats `nash_md_pg_step` from logits `start`, the reference when None."""
+  """Repeats `nash_md_pg_step` from logits `start`; from the reference if None.
 
-  def step(logits, _):
+  Raises:
+    ValueError: as `nash_md_pg_step`, or steps < 1.
+  """
+
+  def step(
+    logits: Float[Array, "*batch A"], _: Array
+  ) -> Float[Array, "*batch A"]:
     return nash_md_pg_step(
       logits,
       log_reference,
@@ -173,7 +183,7 @@ def solve_self_play(
   start: Float[Array, "*batch A"] | None = None,
   metric: iteration.Metric | None = None,
 ) -> iteration.Solution:
-  """`solve_nash_md_pg` against oneself: the last iterate goes to pi*_tau."""
+  """`solve_nash_md_pg` with the policy as opponent; converges to pi*_tau."""
   return solve_nash_md_pg(
     log_reference,
     preferences,
@@ -197,9 +207,13 @@ def solve_nash_ema(
   start: Float[Array, "*batch A"] | None = None,
   metric: iteration.Metric | None = None,
 ) -> iteration.Solution:
-  """Repeats `nash_ema_step` from logits `start`, the reference when None."""
+  """Repeats `nash_ema_step` from logits `start`; from the reference if None.
 
-  def step(state, _):
+  Raises:
+    ValueError: as `nash_ema_step`, or steps < 1.
+  """
+
+  def step(state: EmaState, _: Array) -> EmaState:
     return nash_ema_step(
       state,
       log_reference,
@@ -219,7 +233,9 @@ def solve_nash_ema(
   )
 
 
-def _start(log_reference, preferences, start):
+def _start(
+  log_reference: Array, preferences: Array, start: Array | None
+) -> Float[Array, "*batch A"]:
   policies = {"log_reference": log_reference}
   policies |= {} if start is None else {"start": start}
   return checks.game(preferences, **policies)[-1]
