@@ -1,4 +1,5 @@
 """Array maths that is nobody's paper."""
 
-from alignment_jax.ops import guards as guards
-from alignment_jax.ops import masking as masking
+from alignment_jax.ops import guards, masking, means
+
+__all__ = ["guards", "masking", "means"]

@@ -1,10 +1,9 @@
 """Architectures of the Hugging Face hub, by the `model_type` of config.json."""
 
 from alignment_jax.models.architectures import gpt, llama, t5
-from alignment_jax.models.architectures.base import (
-  Architecture as Architecture,
-)
-from alignment_jax.models.architectures.base import Tensor as Tensor
+from alignment_jax.models.architectures.base import Architecture, Tensor
+
+__all__ = ["ARCHITECTURES", "Architecture", "Tensor"]
 
 ARCHITECTURES: dict[str, Architecture] = {
   architecture.model_type: architecture

@@ -18,7 +18,7 @@ from alignment_jax.models import decoder, t5
 Config = Mapping[str, Any]
 Settings = decoder.DecoderSettings | t5.T5Settings
 
-# Their names of what `layers.ACTIVATIONS` holds.
+# What the hub calls the functions of `layers.ACTIVATIONS`.
 ACTIVATIONS_IN = {
   "gelu": "gelu",
   "gelu_new": "gelu_tanh",
@@ -80,7 +80,9 @@ def same(name: str, leaf: str) -> Tensor:
   return Tensor(name, (leaf,), lambda x: (x,), lambda x: x)
 
 
-def linear(name: str, leaf: str, inputs: Sequence[int], outputs: Sequence[int]):
+def linear(
+  name: str, leaf: str, inputs: Sequence[int], outputs: Sequence[int]
+) -> Tensor:
   """A linear map, stored [out, in] with all axes merged."""
   return Tensor(
     name,
@@ -97,19 +99,19 @@ def vector(name: str, leaf: str, shape: Sequence[int]) -> Tensor:
   )
 
 
-def norm(theirs: str, ours: str) -> list[Tensor]:
+def norm(name: str, path: str) -> list[Tensor]:
   """A layer norm's scale and bias."""
   return [
-    same(f"{theirs}.weight", f"{ours}/scale"),
-    same(f"{theirs}.bias", f"{ours}/bias"),
+    same(f"{name}.weight", f"{path}/scale"),
+    same(f"{name}.bias", f"{path}/bias"),
   ]
 
 
 def activation(name: str) -> str:
-  """Our name of an activation.
+  """The key of `layers.ACTIVATIONS` for the hub's name of it.
 
   Raises:
-    UserError: we do not have it.
+    UserError: there is none.
   """
   if name not in ACTIVATIONS_IN:
     raise errors.unknown("activation", name, ACTIVATIONS_IN)
@@ -120,35 +122,41 @@ def rope(config: Config) -> tuple[dict[str, Any], float]:
   """Rotary settings of a config, old spelling or new, and the local base.
 
   Raises:
-    UserError: a kind of scaling that we do not have.
+    UserError: a kind of scaling that the decoder does not have.
   """
-  given = config.get("rope_parameters") or {}
+  parameters = config.get("rope_parameters") or {}
   local = 0.0
-  if "full_attention" in given:
-    local = float(given["sliding_attention"]["rope_theta"])
-    given = given["full_attention"]
+  if "full_attention" in parameters:
+    local = float(parameters["sliding_attention"]["rope_theta"])
+    parameters = parameters["full_attention"]
   elif config.get("rope_local_base_freq"):
     local = float(config["rope_local_base_freq"])
-  given = {**(config.get("rope_scaling") or {}), **given}
-  kind = given.get("rope_type") or given.get("type") or "default"
-  theta = given.get("rope_theta") or config.get("rope_theta") or 10_000.0
-  found = {"rope_theta": float(theta)}
+  parameters = {**(config.get("rope_scaling") or {}), **parameters}
+  kind = parameters.get("rope_type") or parameters.get("type") or "default"
+  theta = parameters.get("rope_theta") or config.get("rope_theta") or 10_000.0
+  settings = {"rope_theta": float(theta)}
   if kind == "linear":
-    found["rope_factor"] = float(given["factor"])
+    settings["rope_factor"] = float(parameters["factor"])
   elif kind == "llama3":
-    found |= {
-      "rope_factor": float(given["factor"]),
-      "rope_low": float(given["low_freq_factor"]),
-      "rope_high": float(given["high_freq_factor"]),
-      "rope_original_length": int(given["original_max_position_embeddings"]),
+    settings |= {
+      "rope_factor": float(parameters["factor"]),
+      "rope_low": float(parameters["low_freq_factor"]),
+      "rope_high": float(parameters["high_freq_factor"]),
+      "rope_original_length": int(
+        parameters["original_max_position_embeddings"]
+      ),
     }
   elif kind != "default":
     raise errors.unknown("rope_type", kind, ("default", "linear", "llama3"))
-  return found, local
+  return settings, local
 
 
-def window(config: Config) -> dict[str, int]:
-  """Which layers look back how far.
+def window(config: Config, global_every: int = 0) -> dict[str, int]:
+  """Settings that say which layers have a window, and how long it is.
+
+  Args:
+    config: old spelling or new.
+    global_every: where the config has no pattern; 0 for no global layer.
 
   Raises:
     UserError: local and global layers do not alternate evenly.
@@ -159,9 +167,7 @@ def window(config: Config) -> dict[str, int]:
   count = config["num_hidden_layers"]
   kinds = config.get("layer_types")
   if kinds is None:
-    every = config.get("sliding_window_pattern") or (
-      2 if config["model_type"] == "gemma2" else 0
-    )
+    every = config.get("sliding_window_pattern") or global_every
     return {"window": size, "global_every": every}
   local = [kind == "sliding_attention" for kind in kinds]
   if not any(local):
@@ -170,9 +176,9 @@ def window(config: Config) -> dict[str, int]:
     # A pattern that is longer than the model leaves no global layer.
     return {"window": size}
   every = local.index(False) + 1
-  if local != [place % every != 0 for place in range(1, count + 1)]:
+  if local != [number % every != 0 for number in range(1, count + 1)]:
     raise errors.UserError(
-      "config.json's layer_types must have a global layer at every k-th place,"
-      f" got {list(kinds)}"
+      "every k-th of config.json's layer_types must be 'full_attention', got"
+      f" {list(kinds)}"
     )
   return {"window": size, "global_every": every}

@@ -1,5 +1,7 @@
 """GPT-2 and GPT-NeoX (Pythia): fused projections and layer norms."""
 
+from typing import Any
+
 import numpy as np
 
 from alignment_jax import errors
@@ -22,18 +24,18 @@ def _gpt2_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
   heads = (s.heads, s.head_width)
   paths = [f"blocks/attention/{name}" for name in ("query", "key", "value")]
 
-  def split(x):
+  def split(x: np.ndarray) -> tuple[np.ndarray, ...]:
     parts = np.split(x, 3, axis=-1)
     return tuple(p.reshape(*x.shape[:-1], *heads) for p in parts)
 
-  def merge(*parts):
+  def merge(*parts: np.ndarray) -> np.ndarray:
     front = parts[0].shape[:-2]
     return np.concatenate([p.reshape(*front, -1) for p in parts], axis=-1)
 
-  def plain(theirs, ours):
+  def plain(name: str, path: str) -> list[Tensor]:
     return [
-      same(f"{theirs}.weight", f"{ours}/kernel"),
-      same(f"{theirs}.bias", f"{ours}/bias"),
+      same(f"{name}.weight", f"{path}/kernel"),
+      same(f"{name}.bias", f"{path}/bias"),
     ]
 
   out = "blocks/attention/out"
@@ -94,7 +96,7 @@ def _gpt2_settings(c: Config) -> decoder.DecoderSettings:
   )
 
 
-def _gpt2_config(s):
+def _gpt2_config(s: decoder.DecoderSettings) -> dict[str, Any]:
   return {
     "vocab_size": s.vocabulary_size,
     "n_embd": s.width,
@@ -117,19 +119,19 @@ def _neox_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
   paths = [f"blocks/attention/{name}" for name in ("query", "key", "value")]
 
   # Rows are stored head by head, in each its query, key and value.
-  def split(x):
+  def split(x: np.ndarray) -> tuple[np.ndarray, ...]:
     x = x.reshape(s.heads, 3, s.head_width, -1)
     return tuple(np.moveaxis(x[:, part], -1, 0) for part in range(3))
 
-  def merge(*parts):
+  def merge(*parts: np.ndarray) -> np.ndarray:
     stacked = np.stack([np.moveaxis(part, 0, -1) for part in parts], axis=1)
     return stacked.reshape(-1, stacked.shape[-1])
 
-  def split_bias(x):
+  def split_bias(x: np.ndarray) -> tuple[np.ndarray, ...]:
     x = x.reshape(s.heads, 3, s.head_width)
     return tuple(x[:, part] for part in range(3))
 
-  found = [
+  tensors = [
     same("gpt_neox.embed_in.weight", "embedding/table"),
     *norm("gpt_neox.final_layer_norm", "final_norm"),
     *norm(layer + "input_layernorm", "blocks/attention_norm"),
@@ -162,7 +164,7 @@ def _neox_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
     same(layer + "mlp.dense_4h_to_h.bias", "blocks/mlp/out/bias"),
   ]
   if s.attention_bias:
-    found += [
+    tensors += [
       Tensor(
         layer + "attention.query_key_value.bias",
         tuple(f"{path}/bias" for path in paths),
@@ -172,7 +174,7 @@ def _neox_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
       same(layer + "attention.dense.bias", "blocks/attention/out/bias"),
     ]
   if not s.tied:
-    found.append(
+    tensors.append(
       linear(
         "embed_out.weight",
         "unembedding/kernel",
@@ -180,7 +182,7 @@ def _neox_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
         (s.vocabulary_size,),
       )
     )
-  return found
+  return tensors
 
 
 def _neox_settings(c: Config) -> decoder.DecoderSettings:
@@ -214,8 +216,8 @@ def _neox_settings(c: Config) -> decoder.DecoderSettings:
   )
 
 
-def _neox_config(s):
-  found = {
+def _neox_config(s: decoder.DecoderSettings) -> dict[str, Any]:
+  config = {
     "vocab_size": s.vocabulary_size,
     "hidden_size": s.width,
     "num_hidden_layers": s.layers,
@@ -233,8 +235,8 @@ def _neox_config(s):
     },
   }
   if s.max_length:
-    found["max_position_embeddings"] = s.max_length
-  return found
+    config["max_position_embeddings"] = s.max_length
+  return config
 
 
 GPT2 = Architecture(

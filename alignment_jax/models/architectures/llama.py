@@ -1,5 +1,6 @@
 """Llama, Mistral, Qwen and Gemma: one way of naming, few differences."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,13 @@ from alignment_jax.models.architectures.base import (
 
 def _llama_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
   layer = "model.layers.{i}."
-  found = [
+  tensors = [
     same("model.embed_tokens.weight", "embedding/table"),
     same("model.norm.weight", "final_norm/scale"),
     same(layer + "input_layernorm.weight", "blocks/attention_norm/scale"),
   ]
   if s.post_norms:
-    found += [
+    tensors += [
       same(
         layer + "post_attention_layernorm.weight",
         "blocks/attention_post_norm/scale",
@@ -39,7 +40,7 @@ def _llama_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
       ),
     ]
   else:
-    found.append(
+    tensors.append(
       same(layer + "post_attention_layernorm.weight", "blocks/mlp_norm/scale")
     )
   heads = {
@@ -47,14 +48,16 @@ def _llama_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
     "k": ("key", s.kv_heads),
     "v": ("value", s.kv_heads),
   }
-  for letter, (ours, count) in heads.items():
+  for letter, (leaf, count) in heads.items():
     shape = (count, s.head_width)
-    path = f"blocks/attention/{ours}"
+    path = f"blocks/attention/{leaf}"
     name = f"{layer}self_attn.{letter}_proj"
-    found.append(linear(f"{name}.weight", f"{path}/kernel", (s.width,), shape))
+    tensors.append(
+      linear(f"{name}.weight", f"{path}/kernel", (s.width,), shape)
+    )
     if s.attention_bias:
-      found.append(vector(f"{name}.bias", f"{path}/bias", shape))
-  found.append(
+      tensors.append(vector(f"{name}.bias", f"{path}/bias", shape))
+  tensors.append(
     linear(
       layer + "self_attn.o_proj.weight",
       "blocks/attention/out/kernel",
@@ -63,31 +66,31 @@ def _llama_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
     )
   )
   if s.output_bias:
-    found.append(
+    tensors.append(
       same(layer + "self_attn.o_proj.bias", "blocks/attention/out/bias")
     )
   if s.qk_norm:
-    found += [
+    tensors += [
       same(
         layer + f"self_attn.{letter}_norm.weight",
-        f"blocks/attention/{ours}_norm/scale",
+        f"blocks/attention/{leaf}_norm/scale",
       )
-      for letter, ours in (("q", "query"), ("k", "key"))
+      for letter, leaf in (("q", "query"), ("k", "key"))
     ]
   mlp = {
     "gate": ("gate", s.width, s.mlp_width),
     "up": ("up", s.width, s.mlp_width),
     "down": ("out", s.mlp_width, s.width),
   }
-  for theirs, (ours, inputs, outputs) in mlp.items():
-    name, path = f"{layer}mlp.{theirs}_proj", f"blocks/mlp/{ours}"
-    found.append(
+  for hub_name, (leaf, inputs, outputs) in mlp.items():
+    name, path = f"{layer}mlp.{hub_name}_proj", f"blocks/mlp/{leaf}"
+    tensors.append(
       linear(f"{name}.weight", f"{path}/kernel", (inputs,), (outputs,))
     )
     if s.mlp_bias:
-      found.append(same(f"{name}.bias", f"{path}/bias"))
+      tensors.append(same(f"{name}.bias", f"{path}/bias"))
   if not s.tied:
-    found.append(
+    tensors.append(
       linear(
         "lm_head.weight",
         "unembedding/kernel",
@@ -95,13 +98,22 @@ def _llama_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
         (s.vocabulary_size,),
       )
     )
-  return found
+  return tensors
 
 
-def _llama_settings(c: Config, **more) -> decoder.DecoderSettings:
+def _llama_settings(
+  c: Config, *, global_every: int = 0, **settings: Any
+) -> decoder.DecoderSettings:
+  """Settings of any of them.
+
+  Args:
+    c: the config.
+    global_every: of an architecture whose configs leave it out.
+    **settings: what the architecture differs in.
+  """
   heads = c["num_attention_heads"]
   rotary, local = rope(c)
-  chosen = dict(
+  common = dict(
     architecture=c["model_type"],
     vocabulary_size=c["vocab_size"],
     width=c["hidden_size"],
@@ -119,62 +131,55 @@ def _llama_settings(c: Config, **more) -> decoder.DecoderSettings:
     tied=bool(c.get("tie_word_embeddings", False)),
     local_rope_theta=local,
     **rotary,
-    **window(c),
+    **window(c, global_every),
   )
-  return decoder.DecoderSettings(**{**chosen, **more})
+  return decoder.DecoderSettings(**{**common, **settings})
 
 
-def _qwen2_settings(c):
+def _qwen2_settings(c: Config) -> decoder.DecoderSettings:
   return _llama_settings(c, attention_bias=True, output_bias=False)
 
 
-def _qwen3_settings(c):
+def _qwen3_settings(c: Config) -> decoder.DecoderSettings:
   return _llama_settings(c, qk_norm=True)
 
 
-def _gemma_settings(c, **more):
+def _gemma_settings(c: Config, **settings: Any) -> decoder.DecoderSettings:
   # Gemma 1 writes `gelu` where it means the approximation.
-  named = c.get("hidden_activation") or "gelu_pytorch_tanh"
+  name = c.get("hidden_activation") or "gelu_pytorch_tanh"
   return _llama_settings(
     c,
     **{
-      "activation": activation(named),
+      "activation": activation(name),
       "norm_offset": 1.0,
       "embedding_scale": c["hidden_size"] ** 0.5,
       "tied": bool(c.get("tie_word_embeddings", True)),
-      **more,
+      **settings,
     },
   )
 
 
-def _gemma2_settings(c, **more):
+def _softcapped_settings(c: Config, **settings: Any) -> decoder.DecoderSettings:
   return _gemma_settings(
     c,
     post_norms=True,
     query_scale=c["query_pre_attn_scalar"] ** -0.5,
     attention_softcap=c.get("attn_logit_softcapping") or 0.0,
     final_softcap=c.get("final_logit_softcapping") or 0.0,
-    **more,
+    **settings,
   )
 
 
-def _gemma3_settings(c):
-  return _gemma2_settings(c, qk_norm=True)
+def _gemma2_settings(c: Config) -> decoder.DecoderSettings:
+  return _softcapped_settings(c, global_every=2)
 
 
-def _llama_config(s: decoder.DecoderSettings) -> dict[str, Any]:
-  rope = {"rope_theta": s.rope_theta, "rope_type": "default"}
-  if s.rope_original_length:
-    rope |= {
-      "rope_type": "llama3",
-      "factor": s.rope_factor,
-      "low_freq_factor": s.rope_low,
-      "high_freq_factor": s.rope_high,
-      "original_max_position_embeddings": s.rope_original_length,
-    }
-  elif s.rope_factor != 1.0:
-    rope |= {"rope_type": "linear", "factor": s.rope_factor}
-  found = {
+def _gemma3_settings(c: Config) -> decoder.DecoderSettings:
+  return _softcapped_settings(c, qk_norm=True)
+
+
+def _common_config(s: decoder.DecoderSettings) -> dict[str, Any]:
+  config = {
     "vocab_size": s.vocabulary_size,
     "hidden_size": s.width,
     "intermediate_size": s.mlp_width,
@@ -184,37 +189,85 @@ def _llama_config(s: decoder.DecoderSettings) -> dict[str, Any]:
     "head_dim": s.head_width,
     "rms_norm_eps": s.norm_epsilon,
     "tie_word_embeddings": s.tied,
-    "rope_parameters": rope,
+    "rope_parameters": _global_rope(s),
   }
   if s.max_length:
-    found["max_position_embeddings"] = s.max_length
-  name = ACTIVATIONS_OUT[s.activation]
-  if s.architecture.startswith("gemma"):
-    found["hidden_activation"] = name
-    if s.architecture != "gemma":
-      found |= {
-        "query_pre_attn_scalar": _whole(s.query_scale**-2),
-        "attn_logit_softcapping": s.attention_softcap or None,
-        "final_logit_softcapping": s.final_softcap or None,
-      }
-  else:
-    found["hidden_act"] = name
-  if s.architecture == "llama":
-    found |= {"attention_bias": s.attention_bias, "mlp_bias": s.mlp_bias}
-  if s.architecture == "mistral":
-    found["sliding_window"] = s.window or None
-  elif s.window:
-    kinds = np.where(
-      decoder.local_layers(s), "sliding_attention", "full_attention"
-    )
-    found |= {"sliding_window": s.window, "layer_types": kinds.tolist()}
-    if s.local_rope_theta:
-      local = {"rope_theta": s.local_rope_theta, "rope_type": "default"}
-      found["rope_parameters"] = {
-        "full_attention": rope,
-        "sliding_attention": local,
-      }
-  return found
+    config["max_position_embeddings"] = s.max_length
+  return config
+
+
+def _global_rope(s: decoder.DecoderSettings) -> dict[str, Any]:
+  parameters = {"rope_theta": s.rope_theta, "rope_type": "default"}
+  if s.rope_original_length:
+    return parameters | {
+      "rope_type": "llama3",
+      "factor": s.rope_factor,
+      "low_freq_factor": s.rope_low,
+      "high_freq_factor": s.rope_high,
+      "original_max_position_embeddings": s.rope_original_length,
+    }
+  if s.rope_factor != 1.0:
+    return parameters | {"rope_type": "linear", "factor": s.rope_factor}
+  return parameters
+
+
+def _windows(s: decoder.DecoderSettings) -> dict[str, Any]:
+  """Which layers have a window; nothing where none has."""
+  if not s.window:
+    return {}
+  kinds = np.where(
+    decoder.local_layers(s), "sliding_attention", "full_attention"
+  )
+  config = {"sliding_window": s.window, "layer_types": kinds.tolist()}
+  if s.local_rope_theta:
+    local = {"rope_theta": s.local_rope_theta, "rope_type": "default"}
+    config["rope_parameters"] = {
+      "full_attention": _global_rope(s),
+      "sliding_attention": local,
+    }
+  return config
+
+
+def _qwen_config(s: decoder.DecoderSettings) -> dict[str, Any]:
+  return {
+    **_common_config(s),
+    "hidden_act": ACTIVATIONS_OUT[s.activation],
+    **_windows(s),
+  }
+
+
+def _llama_config(s: decoder.DecoderSettings) -> dict[str, Any]:
+  return {
+    **_qwen_config(s),
+    "attention_bias": s.attention_bias,
+    "mlp_bias": s.mlp_bias,
+  }
+
+
+def _mistral_config(s: decoder.DecoderSettings) -> dict[str, Any]:
+  return {
+    **_common_config(s),
+    "hidden_act": ACTIVATIONS_OUT[s.activation],
+    # Of every layer; absent would mean the default of transformers.
+    "sliding_window": s.window or None,
+  }
+
+
+def _gemma_config(s: decoder.DecoderSettings) -> dict[str, Any]:
+  return {
+    **_common_config(s),
+    "hidden_activation": ACTIVATIONS_OUT[s.activation],
+    **_windows(s),
+  }
+
+
+def _softcapped_config(s: decoder.DecoderSettings) -> dict[str, Any]:
+  return {
+    **_gemma_config(s),
+    "query_pre_attn_scalar": _whole(s.query_scale**-2),
+    "attn_logit_softcapping": s.attention_softcap or None,
+    "final_logit_softcapping": s.final_softcap or None,
+  }
 
 
 def _whole(value: float) -> int | float:
@@ -222,22 +275,33 @@ def _whole(value: float) -> int | float:
   return round(value) if abs(value - round(value)) < 1e-6 * value else value
 
 
-def _like_llama(model_type, class_name, settings=_llama_settings):
+def _like_llama(
+  model_type: str,
+  class_name: str,
+  settings: Callable[[Config], decoder.DecoderSettings],
+  config: Callable[[decoder.DecoderSettings], dict[str, Any]],
+) -> Architecture:
   return Architecture(
     model_type,
     class_name,
     settings,
-    _llama_config,
+    config,
     _llama_tensors,
     ignored=("rotary_emb.inv_freq",),
     prefix="model.",
   )
 
 
-LLAMA = _like_llama("llama", "LlamaForCausalLM")
-MISTRAL = _like_llama("mistral", "MistralForCausalLM")
-QWEN2 = _like_llama("qwen2", "Qwen2ForCausalLM", _qwen2_settings)
-QWEN3 = _like_llama("qwen3", "Qwen3ForCausalLM", _qwen3_settings)
-GEMMA = _like_llama("gemma", "GemmaForCausalLM", _gemma_settings)
-GEMMA2 = _like_llama("gemma2", "Gemma2ForCausalLM", _gemma2_settings)
-GEMMA3 = _like_llama("gemma3_text", "Gemma3ForCausalLM", _gemma3_settings)
+LLAMA = _like_llama("llama", "LlamaForCausalLM", _llama_settings, _llama_config)
+MISTRAL = _like_llama(
+  "mistral", "MistralForCausalLM", _llama_settings, _mistral_config
+)
+QWEN2 = _like_llama("qwen2", "Qwen2ForCausalLM", _qwen2_settings, _qwen_config)
+QWEN3 = _like_llama("qwen3", "Qwen3ForCausalLM", _qwen3_settings, _qwen_config)
+GEMMA = _like_llama("gemma", "GemmaForCausalLM", _gemma_settings, _gemma_config)
+GEMMA2 = _like_llama(
+  "gemma2", "Gemma2ForCausalLM", _gemma2_settings, _softcapped_config
+)
+GEMMA3 = _like_llama(
+  "gemma3_text", "Gemma3ForCausalLM", _gemma3_settings, _softcapped_config
+)

@@ -1,6 +1,7 @@
 """T5 1.0 and 1.1, FLAN, UL2 and mT5."""
 
 import dataclasses
+import functools
 from typing import Any
 
 from alignment_jax import errors
@@ -26,44 +27,46 @@ _FEED_FORWARD = {
 
 def _tensors(s: t5.T5Settings) -> list[Tensor]:
   heads = (s.heads, s.head_width)
-  found = [same("shared.weight", "embedding/table")]
+  tensors = [same("shared.weight", "embedding/table")]
 
-  def maps(name, paths):
+  def maps(name: str, paths: list[str]) -> None:
     for letter, path in zip("qkvo", paths, strict=True):
       shape = ((s.width,), heads) if letter != "o" else (heads, (s.width,))
-      found.append(linear(f"{name}.{letter}.weight", f"{path}/kernel", *shape))
+      tensors.append(
+        linear(f"{name}.{letter}.weight", f"{path}/kernel", *shape)
+      )
 
-  def block(side, mlp):
+  def block(side: str, mlp: int) -> None:
     layer = f"{side}.block.{{i}}.layer."
     attention = f"{side}/attention"
     maps(
       f"{layer}0.SelfAttention",
       [f"{attention}/{n}" for n in ("query", "key", "value", "out")],
     )
-    found.append(
+    tensors.append(
       same(f"{layer}0.layer_norm.weight", f"{side}/attention_norm/scale")
     )
-    found.append(
+    tensors.append(
       same(
         f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
         f"{side}_bias/table",
       )
     )
-    found.append(
+    tensors.append(
       same(f"{layer}{mlp}.layer_norm.weight", f"{side}/mlp_norm/scale")
     )
     dense = f"{layer}{mlp}.DenseReluDense"
     wide = {"wi_0": "gate", "wi_1": "up"} if s.gated else {"wi": "up"}
-    for theirs, ours in wide.items():
-      found.append(
+    for hub_name, leaf in wide.items():
+      tensors.append(
         linear(
-          f"{dense}.{theirs}.weight",
-          f"{side}/mlp/{ours}/kernel",
+          f"{dense}.{hub_name}.weight",
+          f"{side}/mlp/{leaf}/kernel",
           (s.width,),
           (s.mlp_width,),
         )
       )
-    found.append(
+    tensors.append(
       linear(
         f"{dense}.wo.weight",
         f"{side}/mlp/out/kernel",
@@ -71,7 +74,9 @@ def _tensors(s: t5.T5Settings) -> list[Tensor]:
         (s.width,),
       )
     )
-    found.append(same(f"{side}.final_layer_norm.weight", f"{side}_norm/scale"))
+    tensors.append(
+      same(f"{side}.final_layer_norm.weight", f"{side}_norm/scale")
+    )
 
   block("encoder", 1)
   block("decoder", 2)
@@ -80,14 +85,14 @@ def _tensors(s: t5.T5Settings) -> list[Tensor]:
     "decoder.block.{i}.layer.1.EncDecAttention",
     [f"{cross}/query", "cross_keys", "cross_values", f"{cross}/out"],
   )
-  found.append(
+  tensors.append(
     same(
       "decoder.block.{i}.layer.1.layer_norm.weight",
       "decoder/cross_attention_norm/scale",
     )
   )
   if not s.tied:
-    found.append(
+    tensors.append(
       linear(
         "lm_head.weight",
         "unembedding/kernel",
@@ -95,18 +100,18 @@ def _tensors(s: t5.T5Settings) -> list[Tensor]:
         (s.vocabulary_size,),
       )
     )
-  return found
+  return tensors
 
 
-def _settings(c: Config) -> t5.T5Settings:
+def _settings(c: Config, *, may_scale: bool) -> t5.T5Settings:
   kind = c.get("feed_forward_proj", "relu")
   if kind not in _FEED_FORWARD:
     raise errors.unknown("feed_forward_proj", kind, _FEED_FORWARD)
   gated, name = _FEED_FORWARD[kind]
   if (c.get("dense_act_fn") or "") and kind not in ("gelu", "gated-gelu"):
     name = activation(c["dense_act_fn"])
-  # Only 1.0 scales, and a config of old says which it is by being tied.
-  scaled = c["model_type"] == "t5" and bool(
+  # Only T5 1.0 scales, and an old config says which it is by being tied.
+  scaled = may_scale and bool(
     c.get("scale_decoder_outputs", c.get("tie_word_embeddings", True))
   )
   return t5.T5Settings(
@@ -130,7 +135,7 @@ def _settings(c: Config) -> t5.T5Settings:
 
 
 def _as_stored(s: t5.T5Settings, names: set[str]) -> t5.T5Settings:
-  """Newer configs say tied of all; what is stored knows better."""
+  """Newer configs call every T5 tied; the stored tensors know better."""
   if s.scaled_logits:
     return s
   return dataclasses.replace(s, tied="lm_head.weight" not in names)
@@ -156,11 +161,11 @@ def _config(s: t5.T5Settings) -> dict[str, Any]:
   }
 
 
-def _t5(model_type, class_name):
+def _t5(model_type: str, class_name: str, *, may_scale: bool) -> Architecture:
   return Architecture(
     model_type,
     class_name,
-    _settings,
+    functools.partial(_settings, may_scale=may_scale),
     _config,
     _tensors,
     ignored=("embed_tokens.weight",),
@@ -168,5 +173,5 @@ def _t5(model_type, class_name):
   )
 
 
-T5 = _t5("t5", "T5ForConditionalGeneration")
-MT5 = _t5("mt5", "MT5ForConditionalGeneration")
+T5 = _t5("t5", "T5ForConditionalGeneration", may_scale=True)
+MT5 = _t5("mt5", "MT5ForConditionalGeneration", may_scale=False)
