@@ -25,7 +25,7 @@ PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet
 .DELETE_ON_ERROR:
 .PHONY: help install install-dev quickstart smollm2 reproduce lab \
   rlhf-small benchmarks benchmark-decoding test test-core test-slow \
-  test-parity mutants lint types clean check-python
+  test-parity mutants counts lint types clean check-python
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -69,9 +69,9 @@ benchmark-decoding: $(INSTALLED)  ## tokens a second against transformers
 
 # Compiled programs are kept between runs: the second run of the tests is
 # about twice as fast. The tests describe a CPU with eight devices.
-test test-core test-slow test-parity mutants: export JAX_PLATFORMS = cpu
-test test-core test-slow test-parity mutants: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.cache/jax
-test test-core test-slow test-parity mutants: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.2
+test test-core test-slow test-parity mutants counts: export JAX_PLATFORMS = cpu
+test test-core test-slow test-parity mutants counts: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.cache/jax
+test test-core test-slow test-parity mutants counts: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.2
 
 test: $(INSTALLED_DEV)  ## every test that is neither slow nor on the network
 	$(VENV)/bin/python -m pytest -n 2 $(PYTEST_ARGS)
@@ -91,6 +91,9 @@ test-parity: $(INSTALLED_DEV)  ## the model zoo against transformers (Python 3.1
 mutants: $(INSTALLED_DEV)  ## mistakes that the tests of ROOM=losses would not see
 	$(VENV)/bin/python -m tests.mutants --room=$(ROOM) --count=$(COUNT) \
 	  --seed=$(SEED) --jobs=$(JOBS)
+
+counts: $(INSTALLED_DEV)  ## circles, retired words, annotations, comments
+	$(VENV)/bin/python -m tests.counts
 
 lint: $(INSTALLED_DEV)  ## ruff: rules and formatting
 	$(VENV)/bin/python -m ruff check .
