@@ -20,7 +20,7 @@ CORE = [
   "absl-py>=2.1",
   "numpy>=2.0",
   "jaxtyping>=0.3",
-  "scipy>=1.13",
+  "scipy>=1.15",
 ]
 
 EXTRAS = {

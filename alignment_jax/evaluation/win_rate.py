@@ -24,7 +24,7 @@ def wins(scores: np.ndarray, baseline_scores: np.ndarray) -> np.ndarray:
     float64 [N].
 
   Raises:
-    UserError: a score is NaN: then neither answer is better.
+    UserError: a score is NaN: then neither response is better.
   """
   scores, baseline_scores = np.asarray(scores), np.asarray(baseline_scores)
   if scores.shape != baseline_scores.shape or scores.ndim != 1:
@@ -87,14 +87,20 @@ def bootstrap_interval(
     raise ValueError(
       f"level {level} not in (0, 1), or resamples {resamples} < 1"
     )
-  generator = np.random.default_rng(seed)
-  rows = max(1, _DRAWS_AT_ONCE // values.size)
-  means = np.empty(resamples)
-  for start in range(0, resamples, rows):
-    part = means[start : start + rows]
-    draws = generator.integers(values.size, size=(part.size, values.size))
-    part[:] = values[draws].mean(axis=1)
-  low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+  if values.size == 1:  # scipy asks for two
+    return float(values[0]), float(values[0])
+  # Two thirds of a second to import: paid where an interval is wanted.
+  from scipy import stats
+
+  low, high = stats.bootstrap(
+    (values,),
+    np.mean,
+    n_resamples=resamples,
+    confidence_level=level,
+    method="percentile",
+    batch=max(1, _DRAWS_AT_ONCE // values.size),
+    rng=np.random.default_rng(seed),
+  ).confidence_interval
   return float(low), float(high)
 
 

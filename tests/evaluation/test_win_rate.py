@@ -1,3 +1,6 @@
+"""Win rates, ties and their bootstrap intervals, against numbers by hand."""
+
+import itertools
 import math
 
 import numpy as np
@@ -25,9 +28,9 @@ def test_the_rate_counts_a_tie_as_half():
 
 @given(st.lists(st.tuples(*[st.integers(-2, 2)] * 2), min_size=1))
 def test_swapping_the_policies_gives_the_other_share(pairs):
-  ours, theirs = np.array(pairs, dtype=np.float32).T
+  policy, other = np.array(pairs, dtype=np.float32).T
   np.testing.assert_array_equal(
-    win_rate.wins(ours, theirs) + win_rate.wins(theirs, ours), 1.0
+    win_rate.wins(policy, other) + win_rate.wins(other, policy), 1.0
   )
 
 
@@ -68,6 +71,23 @@ def test_no_scores_at_all_raise():
 def test_the_interval_of_a_constant_has_no_width():
   constant = np.full(7, 0.5)
   assert win_rate.bootstrap_interval(constant, seed=0) == (0.5, 0.5)
+
+
+def test_one_value_is_its_own_interval():
+  assert win_rate.bootstrap_interval(np.array([0.3]), seed=0) == (0.3, 0.3)
+
+
+def test_the_interval_is_that_of_all_samples_with_replacement():
+  # Of three values there are 27 equally likely draws: their exact quantiles.
+  # 0.1 and 0.9 of 27 fall inside runs of equal means, not on a step.
+  values = np.array([0.0, 1.0, 3.0])
+  means = [np.mean(draw) for draw in itertools.product(values, repeat=3)]
+  exact = np.quantile(means, [0.1, 0.9], method="inverted_cdf")
+  interval = win_rate.bootstrap_interval(
+    values, seed=0, resamples=20_000, level=0.8
+  )
+  np.testing.assert_allclose(interval, exact, atol=1e-12)
+  np.testing.assert_allclose(exact, [1 / 3, 7 / 3])
 
 
 def test_the_interval_of_many_coins_is_the_normal_one():
