@@ -4,7 +4,7 @@ The scripts in `experiments/` print it as one line and exit with status 2.
 Anything else that escapes is a bug of ours and keeps its stack trace.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 
 
 class UserError(ValueError):
@@ -16,3 +16,15 @@ def unknown(what: str, name: object, available: Iterable[str]) -> UserError:
   return UserError(
     f"no {what} '{name}'; available: {', '.join(sorted(available))}"
   )
+
+
+def require_equal_counts(**sequences: Sized) -> None:
+  """Refuses sequences of unequal lengths that belong together.
+
+  Raises:
+    ValueError: names the sequences and their lengths.
+  """
+  if len(set(map(len, sequences.values()))) > 1:
+    raise ValueError(
+      ", ".join(f"{len(items)} {name}" for name, items in sequences.items())
+    )

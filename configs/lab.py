@@ -1,8 +1,8 @@
 """A lab: made-up words, raters whose reward is known, the same trainer.
 
 Prompts are one of five words, responses up to three of them, as
-`alignment_jax/data/lab.py` makes them. A policy learns to write any of them
-(SFT), then RLOO climbs a proxy of the gold reward that raters go by; the gold
+`alignment_jax/synthetic/lab_rows.py` makes them. A policy learns to write any
+of them (SFT), then RLOO climbs a proxy of the gold reward that raters go by; the gold
 reward judges the result. Letting go of the KL raises the proxy further and
 lowers the gold reward, as in Gao et al., 2022 (arXiv:2210.10760). Measured with
 seed 0, 512 prompts:
@@ -17,7 +17,7 @@ seed 0, 512 prompts:
         --config.algorithm.beta=0.6
 
 `configs/lab.py:dpo` (or `ipo`, `kto`, `dro`, `online_dpo`, `nash_md`) is
-another method in the same lab, here on labels of which 30 % are turned round:
+another method in the same lab, here on labels of which 30 % are flipped:
 
     python experiments/train.py --config=configs/lab.py:dpo \
         --workdir=runs/lab_dpo --config.data.source=lab:flip=0.3

@@ -34,7 +34,8 @@ ALLOWED = {
     "losses": "errors ops",
     "tabular": "ops",
     "models": "errors ops types",
-    "judges": "errors ops types",
+    "synthetic": "errors",
+    "judges": "errors synthetic",
     "scoring": "errors models ops types",
     "sampling": "errors models ops types",
     "algorithm": "ops",
@@ -49,7 +50,7 @@ ALLOWED = {
     "transforms": "algorithm errors losses models ops",
     "optimizers": "errors",
     "parallel": "errors",
-    "data": "errors files judges.lab types",
+    "data": "errors files synthetic types",
     "evaluation": ("data errors files models parallel sampling scoring types"),
     # It runs any algorithm and names none.
     "training": "algorithm errors files ops parallel",

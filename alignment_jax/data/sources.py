@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from alignment_jax import errors
-from alignment_jax.data import builder, human_ratings, lab, rows, xsum
+from alignment_jax.data import builder, human_ratings, rows, xsum
+from alignment_jax.synthetic import lab_rows
 
 SPLITS = ("train", "validation", "test")
 FORMS = (
@@ -42,7 +43,7 @@ def open_source(
     name: one of `FORMS`; a domain is one of `human_ratings.DOMAINS`, and raters
       are a half of them, one of `human_ratings.RATERS`; words are how many of
       a document are kept at most, as `xsum.prompt` keeps them; for settings of
-      the lab see `data.lab`.
+      the lab see `synthetic.lab_rows`.
     kind: a key of `rows.NEEDED`.
     split: one of `SPLITS`.
     data_dir: where prepared data are kept.
@@ -58,7 +59,7 @@ def open_source(
   if name.partition("/")[0].partition(":")[0] == "human_ratings":
     return _human_ratings(name, kind, split, data_dir)
   if name.partition(":")[0] == "lab":
-    made = lab.rows(name.partition(":")[2], kind, split)
+    made = lab_rows.rows(name.partition(":")[2], kind, split)
     return [rows.canonical(row, kind, name) for row in made]
   if name.partition(":")[0] == "xsum":
     return _xsum(name, kind, split, data_dir)

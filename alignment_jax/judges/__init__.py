@@ -6,8 +6,7 @@ one. A preference judge is `(prompts, first, second, references=None) -> P(first
 preferred)`; `PREFERENCES` maps a name to what makes one of a reward judge, and
 `COMPARISONS` to what builds one that has no reward. `build_all` builds several
 whose rewards add up.
-Judges that are given functions (`combined`, `learned`) or tokens (`synthetic`)
-are built by hand.
+Judges that are given functions (`combined`, `learned`) are built by hand.
 """
 
 import inspect
@@ -19,7 +18,6 @@ from alignment_jax.judges import (
   answers,
   base,
   combined,
-  lab,
   length,
   preferences,
   regex,
@@ -27,14 +25,15 @@ from alignment_jax.judges import (
   sentiment,
   unit_tests,
 )
+from alignment_jax.synthetic import text_judges
 
 JUDGES = {
   "exact_match": answers.exact_match_judge,
   "format": regex.format_judge,
   "full_regex": regex.full_regex_judge,
-  "lab_class": lab.lab_class_judge,
-  "lab_gold": lab.lab_gold_judge,
-  "lab_proxy": lab.lab_proxy_judge,
+  "lab_class": text_judges.lab_class_judge,
+  "lab_gold": text_judges.lab_gold_judge,
+  "lab_proxy": text_judges.lab_proxy_judge,
   "length": length.length_judge,
   "length_target": length.length_target_judge,
   "numeric_answer": answers.numeric_answer_judge,
@@ -49,8 +48,8 @@ SUM = "sum"
 
 # Preferences by themselves, which no reward need explain.
 COMPARISONS = {
-  "lab_class_preference": lab.lab_class_preference,
-  "lab_rater": lab.lab_rater_preference,
+  "lab_class_preference": text_judges.lab_class_preference,
+  "lab_rater": text_judges.lab_rater_preference,
 }
 
 PREFERENCES = {

@@ -100,18 +100,16 @@ def checked_preference(
   return guarded
 
 
-def require_one_each(references: References = None, **texts) -> None:
+def require_one_each(
+  references: References = None, **texts: Sequence[str]
+) -> None:
   """Refuses sequences of texts of unequal lengths.
 
   Raises:
     ValueError: names the sequences and their lengths.
   """
-  if references is not None:
-    texts["references"] = references
-  if len({len(texts) for texts in texts.values()}) > 1:
-    raise ValueError(
-      ", ".join(f"{len(value)} {name}" for name, value in texts.items())
-    )
+  given = {} if references is None else {"references": references}
+  errors.require_equal_counts(**texts, **given)
 
 
 def require_references(

@@ -74,8 +74,8 @@ def reproduce(steps: Mapping[str, int] = STEPS) -> page.Reproduction:
       "To train in the same world by a config, with any method, judge and"
       " flag: `python experiments/train.py --config=configs/lab.py"
       " --workdir=runs/lab`. Its data are made from a seed"
-      " (`alignment_jax/data/lab.py`), its judges are in"
-      " `alignment_jax/judges/lab.py`."
+      " (`alignment_jax/synthetic/lab_rows.py`), its judges are in"
+      " `alignment_jax/synthetic/text_judges.py`."
     ),
   )
 

@@ -25,7 +25,7 @@ from alignment_jax import (
   tabular,
 )
 from alignment_jax.experiment import folder, stages
-from alignment_jax.judges.lab import WORDS
+from alignment_jax.synthetic.text_judges import WORDS
 from alignment_jax.training import checkpoint
 from alignment_jax.types import Tokens
 from configs import base, quickstart

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from alignment_jax import errors, judges
-from alignment_jax.data import lab, sources
+from alignment_jax.data import sources
+from alignment_jax.synthetic import lab_rows
 
 SPLITS = ("train", "validation", "test")
 
@@ -18,7 +19,7 @@ def rows(settings="", kind="preference", split="train"):
 
 def test_a_seed_makes_the_same_rows_and_another_makes_others():
   made = rows("rows=64,seed=1")
-  lab._made.cache_clear()
+  lab_rows._drawn.cache_clear()
   assert made == rows("rows=64,seed=1")
   assert made != rows("rows=64,seed=2")
   held_out = (rows("rows=64,seed=1", split=split) for split in SPLITS[1:])
@@ -65,17 +66,17 @@ def test_all_raters_together_are_bradley_and_terry_of_the_gold():
   )
   margin = gold(prompts, chosen) - gold(prompts, rejected)
   np.testing.assert_allclose(margins(made), margin, atol=1e-5)
-  said = np.array([row["probability"] for row in made])
-  np.testing.assert_allclose(said, sigmoid(margin), atol=1e-5)
+  stated = np.array([row["probability"] for row in made])
+  np.testing.assert_allclose(stated, sigmoid(margin), atol=1e-5)
   assert all(one != two for one, two in zip(chosen, rejected, strict=True))
 
 
-def test_labels_that_are_turned_round_move_the_probability():
+def test_flipped_labels_move_the_probability():
   made = rows("rows=256,votes=0,flip=0.3")
-  said = np.array([row["probability"] for row in made])
+  stated = np.array([row["probability"] for row in made])
   # 0.7 s(d) + 0.3 s(-d) = 0.3 + 0.4 s(d)
   np.testing.assert_allclose(
-    said, 0.3 + 0.4 * sigmoid(margins(made)), atol=1e-5
+    stated, 0.3 + 0.4 * sigmoid(margins(made)), atol=1e-5
   )
 
 
@@ -85,7 +86,7 @@ def test_single_labels_are_wrong_as_often_as_they_should_be(flip):
   assert {row["probability"] for row in made} == {1.0}
   margin = margins(made)
   against = np.mean(margin < 0)
-  # The rater's own doubt, and the turned labels on top.
+  # The rater's own doubt, and the flipped labels on top.
   doubt = sigmoid(-np.abs(margin))
   expected = (1 - flip) * doubt + flip * (1 - doubt)
   error = np.sqrt(np.sum(expected * (1 - expected))) / len(made)

@@ -1,43 +1,43 @@
-"""The lab's judges say of words what the synthetic worlds say of tokens."""
+"""The lab's judges say of words what its world says of their indices."""
 
 import itertools
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from alignment_jax import errors, judges
-from alignment_jax.judges import lab, synthetic
-from alignment_jax.types import Tokens
+from alignment_jax.synthetic import text_judges, world
+from alignment_jax.synthetic.world import Words
 
 WORDS = ["a", "b", "c"]
 
 
-def test_the_words_earn_what_their_tokens_earn():
-  world = synthetic.gold_and_proxy(
-    jax.random.key(3), vocabulary=3, noise=0.5, length_bias=2.0
-  )
+def test_the_words_earn_what_their_indices_earn():
+  rng = np.random.default_rng(3)
+  gold, error = (world.random_weights(rng, vocabulary=3) for _ in range(2))
+  rewards = world.gold_and_proxy(gold, error, noise=0.5, length_bias=2.0)
   # "b" | "c a" and "a b" | "b"
-  prompt = Tokens(
-    jnp.array([[0, 1], [0, 1]]), jnp.array([[False, True], [True] * 2])
+  prompt = Words(
+    np.array([[0, 1], [0, 1]]), np.array([[False, True], [True] * 2])
   )
-  answer = Tokens(
-    jnp.array([[[2, 0]], [[1, 0]]]),
-    jnp.array([[[True, True]], [[True, False]]]),
+  response = Words(
+    np.array([[[2, 0]], [[1, 0]]]),
+    np.array([[[True, True]], [[True, False]]]),
   )
   for name, reward, more in (
-    ("lab_gold", world.gold, {}),
-    ("lab_proxy", world.proxy, {"noise": 0.5, "length_bias": 2.0}),
+    ("lab_gold", rewards.gold, {}),
+    ("lab_proxy", rewards.proxy, {"noise": 0.5, "length_bias": 2.0}),
   ):
     judge = judges.build(name, words=WORDS, seed=3, **more)
     np.testing.assert_allclose(
-      judge(["b", "a b"], ["c a", "b"]), reward(prompt, answer)[:, 0], rtol=1e-6
+      judge(["b", "a b"], ["c a", "b"]),
+      reward(prompt, response)[:, 0],
+      rtol=1e-6,
     )
 
 
 def test_the_optimum_of_the_default_proxy_is_over_optimised():
-  words = lab.WORDS
+  words = text_judges.WORDS
   texts = [
     " ".join(row)
     for length in range(4)
@@ -119,7 +119,7 @@ CIRCLE = [[0.5, 1.0, 0.0], [0.0, 0.5, 1.0], [1.0, 0.0, 0.5]]
 
 
 def test_the_classes_beat_each_other_in_a_circle():
-  prefer = lab.lab_class_preference(words=WORDS, matrix=CIRCLE)
+  prefer = text_judges.lab_class_preference(words=WORDS, matrix=CIRCLE)
   # Places 0, 1, 2; "b c" is 1 + 2 = 0 modulo 3, as is the empty text.
   first = ["a", "b", "c", "b c", ""]
   second = ["b", "c", "a", "b", "a"]
@@ -146,7 +146,7 @@ def test_an_opponent_that_is_no_distribution_is_refused():
 
 def test_words_that_all_count_one_make_classes_of_lengths():
   more = dict(words=WORDS, matrix=CIRCLE, numbers=[1, 1, 1])
-  prefer = lab.lab_class_preference(**more)
+  prefer = text_judges.lab_class_preference(**more)
   # 1 beats 2 words, 2 beat 3, which are as none, and none beats 1.
   first, second = ["c", "b c", ""], ["a a", "c b a", "b"]
   assert prefer(["c"] * 3, first, second).tolist() == [1, 1, 1]
@@ -160,4 +160,6 @@ def test_words_that_all_count_one_make_classes_of_lengths():
 @pytest.mark.parametrize("numbers", [[1, 2], [1, 2, -1]])
 def test_numbers_that_do_not_fit_the_words_are_refused(numbers):
   with pytest.raises(errors.UserError, match="3 integers >= 0, one for each"):
-    lab.lab_class_preference(words=WORDS, matrix=CIRCLE, numbers=numbers)
+    text_judges.lab_class_preference(
+      words=WORDS, matrix=CIRCLE, numbers=numbers
+    )

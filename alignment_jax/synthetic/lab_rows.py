@@ -1,14 +1,14 @@
 """Rows of the lab: made-up words, and raters whose reward is known.
 
 A prompt is one word, a response up to three. Raters go by the gold reward of
-`judges.lab`, or by a proxy of it, and err as often as one says. Nothing is
+`text_judges`, or by a proxy of it, and err as often as one says. No file is
 read: a seed makes the rows, so a method that learns from them can be held
 against the optimum.
 
     lab:flip=0.3,votes=1,seed=0
 
 Settings, all with a default:
-  flip: probability that a rater's label is turned round, in [0, 1/2]; 0.
+  flip: probability that a rater's label is flipped, in [0, 1/2]; 0.
   noise: how far what raters go by is off the gold, as in `lab_proxy_judge`; 0.
   length_bias: reward per word that only raters give; 0.
   votes: raters of each pair; with 0 a pair has the exact probability; 1.
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from alignment_jax import errors
-from alignment_jax.judges import lab
+from alignment_jax.synthetic import text_judges
 
 LONGEST = 3  # words of a response
 DEFAULTS = {
@@ -56,7 +56,7 @@ def rows(text: str, kind: str, split: str) -> Sequence[dict[str, Any]]:
   Raises:
     UserError: a setting is unknown or out of range.
   """
-  return _made(tuple(sorted(read(text).items())), kind, split)
+  return _drawn(tuple(sorted(read(text).items())), kind, split)
 
 
 def read(text: str) -> dict[str, Any]:
@@ -65,76 +65,88 @@ def read(text: str) -> dict[str, Any]:
   Raises:
     UserError: one is unknown, no number, or out of range.
   """
-  chosen = dict(DEFAULTS)
+  settings = dict(DEFAULTS)
   for part in filter(None, text.split(",")):
     name, _, value = part.partition("=")
     if name not in DEFAULTS:
       raise errors.unknown("setting of the source 'lab'", name, DEFAULTS)
     kind = type(DEFAULTS[name])
     try:
-      chosen[name] = kind(value)
+      settings[name] = kind(value)
     except ValueError:
-      chosen[name] = math.nan
+      settings[name] = math.nan
     least = _LEAST.get(name, -math.inf)
-    if not (least <= chosen[name] < math.inf):
+    if not (least <= settings[name] < math.inf):
       what = "an integer" if kind is int else "a number"
       bound = f" of at least {least}" if name in _LEAST else ""
       raise errors.UserError(
         f"{name} of the source 'lab' must be {what}{bound}, got '{value}'"
       )
-  return chosen
+  return settings
 
 
 @functools.lru_cache(maxsize=8)
-def _made(settings, kind, split):
-  chosen = dict(settings)
-  raters = {name: chosen[name] for name in ("noise", "length_bias")}
-  prefer = lab.lab_rater_preference(flip=chosen["flip"], **raters)
-  count = chosen["rows"] if split == "train" else chosen["rows"] // 8
-  rng = np.random.default_rng([chosen["seed"], _DRAWS[split]])
-  words = np.array(lab.WORDS)
+def _drawn(
+  items: tuple[tuple[str, float | int], ...], kind: str, split: str
+) -> list[dict[str, Any]]:
+  settings = dict(items)
+  raters = {name: settings[name] for name in ("noise", "length_bias")}
+  prefer = text_judges.lab_rater_preference(flip=settings["flip"], **raters)
+  count = settings["rows"] if split == "train" else settings["rows"] // 8
+  rng = np.random.default_rng([settings["seed"], _DRAWS[split]])
+  words = np.array(text_judges.WORDS)
   prompts = rng.choice(words, count).tolist()
   first = _responses(rng, words, count)
   if kind == "preference":
     second = _others(rng, words, first)
-    return _pairs(rng, prompts, first, second, prefer, chosen["votes"])
+    probability = prefer(prompts, first, second).astype(np.float64)
+    return _pairs(rng, prompts, first, second, probability, settings["votes"])
   table = [
     {"prompt": prompt, "response": response}
     for prompt, response in zip(prompts, first, strict=True)
   ]
   if kind == "feedback":
-    rewards = lab.lab_proxy_judge(**raters)(prompts, first)
+    rewards = text_judges.lab_proxy_judge(**raters)(prompts, first)
     for row, reward in zip(table, rewards, strict=True):
       row["reward"] = float(reward)
   return table
 
 
-def _pairs(rng, prompts, first, second, prefer, votes):
-  probability = prefer(prompts, first, second).astype(np.float64)
+def _pairs(
+  rng: np.random.Generator,
+  prompts: list[str],
+  first: list[str],
+  second: list[str],
+  probability: np.ndarray,
+  votes: int,
+) -> list[dict[str, Any]]:
+  """Pairs of which the first is preferred with these probabilities."""
   if votes:
     probability = rng.binomial(votes, probability) / votes
   tie = (probability == 0.5) & (rng.random(len(prompts)) < 0.5)
   swap = (probability < 0.5) | tie
-  gold = lab.lab_gold_judge()
+  gold = text_judges.lab_gold_judge()
   rewards = gold(prompts, first), gold(prompts, second)
   table = []
-  for place, prompt in enumerate(prompts):
-    ours, theirs = (1, 0) if swap[place] else (0, 1)
-    texts = first[place], second[place]
+  for index, prompt in enumerate(prompts):
+    chosen, rejected = (1, 0) if swap[index] else (0, 1)
+    texts = first[index], second[index]
     table.append(
       {
         "prompt": prompt,
-        "chosen": texts[ours],
-        "rejected": texts[theirs],
-        "probability": float(max(probability[place], 1 - probability[place])),
-        "chosen_reward": float(rewards[ours][place]),
-        "rejected_reward": float(rewards[theirs][place]),
+        "chosen": texts[chosen],
+        "rejected": texts[rejected],
+        "probability": float(max(probability[index], 1 - probability[index])),
+        "chosen_reward": float(rewards[chosen][index]),
+        "rejected_reward": float(rewards[rejected][index]),
       }
     )
   return table
 
 
-def _responses(rng, words, count):
+def _responses(
+  rng: np.random.Generator, words: np.ndarray, count: int
+) -> list[str]:
   lengths = rng.integers(1, LONGEST + 1, count)
   drawn = rng.choice(words, (count, LONGEST))
   return [
@@ -142,12 +154,13 @@ def _responses(rng, words, count):
   ]
 
 
-def _others(rng, words, first):
+def _others(
+  rng: np.random.Generator, words: np.ndarray, first: list[str]
+) -> list[str]:
   """Responses that differ from these; drawn again where they do not."""
   second = _responses(rng, words, len(first))
   while same := [i for i, text in enumerate(first) if text == second[i]]:
-    for place, text in zip(
-      same, _responses(rng, words, len(same)), strict=True
-    ):
-      second[place] = text
+    redrawn = _responses(rng, words, len(same))
+    for index, text in zip(same, redrawn, strict=True):
+      second[index] = text
   return second
