@@ -73,10 +73,10 @@ ALGORITHMS_HEAD = """\
 
 Written by `docs/make_pages.py` from the code. An algorithm says which arrays go
 to which loss; `config.algorithm` holds its name and its settings, and
-`config.sampling` how those that sample do it. `--config.reference_update.name` makes the
-reference of any of them follow the policy. The names of the tests say what is
-shown; those on expected gradients enumerate every response of a small world and
-compare with the exact gradient.
+`config.sampling` how those that sample do it. With
+`--config.reference_update.name` the reference of any of them follows the
+policy. The names of the tests say what is shown; those on expected gradients
+enumerate every response of a small world and compare with the exact gradient.
 """
 
 

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from alignment_jax.experiment import methods
+from alignment_jax.algorithms import ALGORITHMS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Others of their method: another judge, or other data.
@@ -26,9 +26,9 @@ def test_every_config_that_samples_is_there(study):
   sampling = {
     name
     for name in names
-    if methods.samples(
+    if ALGORITHMS[
       importlib.import_module(f"configs.{name}").get_config().algorithm.name
-    )
+    ].samples
   }
   # SRPO is offline in training, and revises its own answers afterwards.
   assert set(study.OBJECTIVES) == sampling - VARIANTS | {"srpo"}

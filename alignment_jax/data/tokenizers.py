@@ -29,6 +29,7 @@ class SentencePieceTokenizer:
     prompt_prefix: what stands before a prompt: bos.
     prompt_suffix: what stands behind one: nothing.
     vocabulary_size: how many pieces there are.
+    file: the content of its file.
 
   Raises:
     UserError: `model` is no SentencePiece model, or has no pad, bos or eos.
@@ -43,6 +44,7 @@ class SentencePieceTokenizer:
       )
     except RuntimeError as error:
       raise errors.UserError("this is not a SentencePiece model") from error
+    self.file = model
     self.pad_id: int = self._processor.pad_id()
     self.bos_id: int = self._processor.bos_id()
     self.eos_id: int = self._processor.eos_id()
@@ -87,7 +89,7 @@ class SentencePieceTokenizer:
   def train(
     cls,
     texts: Iterable[str],
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None,
     *,
     vocabulary_size: int,
   ) -> "SentencePieceTokenizer":
@@ -97,7 +99,7 @@ class SentencePieceTokenizer:
 
     Args:
       texts: what to learn pieces from.
-      path: of the model.
+      path: of the model; None keeps it in memory.
       vocabulary_size: at most this many pieces; fewer if the texts are few,
         and never fewer than the 256 bytes, the special pieces and the
         characters in the texts need.
@@ -135,12 +137,13 @@ class SentencePieceTokenizer:
       max_sentence_length=4 * _LONGEST_LINE,  # bytes
       minloglevel=2,
     )
-    try:
-      files.write_bytes(pathlib.Path(path), model.getvalue())
-    except OSError as error:
-      raise errors.UserError(
-        f"cannot write the tokenizer {path}: {error.strerror}"
-      ) from error
+    if path is not None:
+      try:
+        files.write_bytes(pathlib.Path(path), model.getvalue())
+      except OSError as error:
+        raise errors.UserError(
+          f"cannot write the tokenizer {path}: {error.strerror}"
+        ) from error
     return cls(model.getvalue())
 
   def encode(self, text: str) -> list[int]:

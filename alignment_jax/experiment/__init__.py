@@ -1,11 +1,24 @@
-"""Experiments: a config to objects to a run.
+"""Experiments: from a config to a plan to a run.
 
 `train(config, workdir)` is what `experiments/train.py` calls; it can be called
-from a notebook alike.
+from a notebook alike. It is `run(plan(config, workdir), workdir)`.
 """
 
-from alignment_jax.experiment.conversion import convert as convert
-from alignment_jax.experiment.generation import generate as generate
-from alignment_jax.experiment.generation import read_prompts as read_prompts
-from alignment_jax.experiment.run import evaluate as evaluate
-from alignment_jax.experiment.run import train as train
+from alignment_jax.experiment.conversion import convert
+from alignment_jax.experiment.description import describe
+from alignment_jax.experiment.generation import generate, read_prompts
+from alignment_jax.experiment.plans import Plan, StagePlan, plan
+from alignment_jax.experiment.run import evaluate, run, train
+
+__all__ = [
+  "Plan",
+  "StagePlan",
+  "convert",
+  "describe",
+  "evaluate",
+  "generate",
+  "plan",
+  "read_prompts",
+  "run",
+  "train",
+]

@@ -11,7 +11,7 @@ import jax
 
 from alignment_jax import data, errors, files, models, parallel
 from alignment_jax.data import sentencepiece_file
-from alignment_jax.experiment import folder, stages
+from alignment_jax.experiment import folder, stage_folder
 from alignment_jax.models import gguf_file, huggingface
 from alignment_jax.training import checkpoint
 
@@ -119,18 +119,18 @@ def _from_hub(here, there, tokenizer, load):
       "name": name,
       "settings": dataclasses.asdict(settings),
       "algorithm": {"name": "sft"},
-      "prompt_length": stages.PROMPT_LENGTH,
-      "response_length": stages.PROMPT_LENGTH,
+      "prompt_length": stage_folder.PROMPT_LENGTH,
+      "response_length": stage_folder.PROMPT_LENGTH,
     },
   )
-  checkpoint.save_tree(there / stages.FINAL, {"policy": params})
+  checkpoint.save_tree(there / stage_folder.FINAL, {"policy": params})
   return f"a stage of config.model.name '{name}'"
 
 
 def _to_hub(here, there, dtype, max_shard_bytes):
-  model, tokenizer, _ = stages.open_stage(here)
+  model, tokenizer, _ = stage_folder.open_stage(here)
   mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
-  params = stages.load_policy(here, model, mesh)
+  params = stage_folder.load_policy(here, model, mesh)
   huggingface.save(
     there,
     model.settings,

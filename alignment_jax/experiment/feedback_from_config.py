@@ -10,13 +10,14 @@ import numpy as np
 from alignment_jax import data, errors, judges, parallel, scoring
 from alignment_jax.algorithms.preference_model import template_of
 from alignment_jax.evaluation.responses import batches
-from alignment_jax.experiment import folder, methods, settings, stages
+from alignment_jax.experiment import methods, stage_folder
+from alignment_jax.experiment.setup import Setup
 from alignment_jax.training import batch_sources
 from alignment_jax.types import Rollout
 
 
 def rollout_judge(
-  setup: stages.Setup,
+  setup: Setup,
   feedback: str,
   mesh: jax.sharding.Mesh,
   loader: data.Loader,
@@ -43,10 +44,16 @@ def rollout_judge(
   if feedback == "none":
     return _needless
   if name == "preference_model":
-    prefer = preference_scorer(setup, mesh, judge_folder(setup, name))
+    prefer = preference_scorer(
+      setup,
+      mesh,
+      setup.judge_folder(name),
+    )
     return lambda rollout, place: prefer(rollout.prompt, rollout.responses)
   if name in judges.COMPARISONS:
-    return _of_two_texts(setup, methods.options(chosen.judge), name, loader)
+    return _of_two_texts(
+      setup, methods.without_name(chosen.judge), name, loader
+    )
   if name == "reward_model":
     rewards = _of_tokens(setup, mesh)
   else:
@@ -72,68 +79,8 @@ def rollout_judge(
   return preferences
 
 
-def other_folder(chosen: settings.Settings) -> pathlib.Path | None:
-  """The stage of another run that judges; None if the config names none."""
-  if chosen.sampling is None or "path" not in chosen.sampling.judge:
-    return None
-  if chosen.sampling.judge["name"] not in settings.TRAINED_JUDGES:
-    return None  # a setting of a rule
-  return pathlib.Path(chosen.sampling.judge["path"])
-
-
-def judge_folder(setup: stages.Setup, name: str) -> pathlib.Path:
-  """The stage of the judge of this name, of another run or of this one."""
-  path = other_folder(setup.settings)
-  if path is not None and setup.settings.sampling.judge["name"] == name:
-    return path
-  return setup.workdir / name
-
-
-def check_judge(chosen: settings.Settings) -> None:
-  """Refuses a judge of another run that is not there, before any work.
-
-  Raises:
-    UserError: the folder holds no finished stage, or one of another kind.
-  """
-  path = other_folder(chosen)
-  if path is None:
-    return
-  name = chosen.sampling.judge["name"]
-  if not (path / stages.FINAL).is_dir():
-    raise errors.UserError(
-      f"config.sampling.judge.path {path} is not the folder of a finished"
-      f" stage; give that of a '{name}', such as runs/quickstart/{name}"
-    )
-  found = folder.read_model(path)["algorithm"]["name"]
-  if found != name:
-    raise errors.UserError(
-      f"config.sampling.judge.path {path} holds a stage of '{found}', but"
-      f" config.sampling.judge.name is '{name}'; give the folder of a '{name}'"
-    )
-
-
-def check_tokens(setup: stages.Setup) -> None:
-  """Refuses a judge of another run that reads other tokens than this run's.
-
-  Raises:
-    UserError: the tokenizers differ.
-  """
-  path = other_folder(setup.settings)
-  if path is None:
-    return
-  theirs, ours = (
-    (place / folder.TOKENIZER).read_bytes() for place in (path, setup.workdir)
-  )
-  if theirs != ours:
-    raise errors.UserError(
-      f"the judge in {path} reads other tokens than this run; start both from"
-      " one policy with config.init_from, or train both on the same"
-      " config.data and config.tokenizer, in a new --workdir"
-    )
-
-
 def reward_scorer(
-  setup: stages.Setup, mesh: jax.sharding.Mesh, path: pathlib.Path
+  setup: Setup, mesh: jax.sharding.Mesh, path: pathlib.Path
 ) -> Callable:
   """(prompt, responses [N, K, T] on the host) -> rewards [N, K] of the reward
   model in `path`, as many rows at a time as evaluation takes.
@@ -143,8 +90,8 @@ def reward_scorer(
   Raises:
     UserError: there is no finished reward model.
   """
-  model, _, about = stages.open_stage(path)
-  params = stages.load(path, model, mesh)["reward"]
+  model, _, about = stage_folder.open_stage(path)
+  params = stage_folder.load_tree(path, "reward", model, mesh)
   pooling = about["algorithm"].get("pooling", "last")
   run = parallel.jit(
     lambda params, prompt, responses: scoring.rewards(
@@ -157,7 +104,7 @@ def reward_scorer(
 
 
 def preference_scorer(
-  setup: stages.Setup, mesh: jax.sharding.Mesh, path: pathlib.Path
+  setup: Setup, mesh: jax.sharding.Mesh, path: pathlib.Path
 ) -> Callable:
   """(prompt, responses [N, K, T] on the host) -> preferences [N, K, K] of the
   preference model in `path`: P(response i beats response j), averaged over who
@@ -168,8 +115,8 @@ def preference_scorer(
   Raises:
     UserError: there is no finished preference model.
   """
-  model, tokenizer, about = stages.open_stage(path)
-  params = stages.load(path, model, mesh)["preference"]
+  model, tokenizer, about = stage_folder.open_stage(path)
+  params = stage_folder.load_tree(path, "preference", model, mesh)
   template = template_of(
     [tokenizer.encode(text) for text in about["algorithm"]["template"]]
   )
@@ -301,7 +248,7 @@ def _of_tokens(setup, mesh):
   Its mean over demonstrations is taken off, as in detail 15 of Huang et al.,
   2024 (arXiv:2403.17031), so that a reward above 0 is better than average.
   """
-  path = judge_folder(setup, "reward_model")
+  path = setup.judge_folder("reward_model")
   score = reward_scorer(setup, mesh, path)
   size = setup.settings.evaluation.batch_size
   loader = setup.loader("demonstration", "train", size)

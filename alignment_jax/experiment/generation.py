@@ -14,7 +14,7 @@ from alignment_jax import errors, models, parallel, sampling
 from alignment_jax.algorithms.srpo import self_revise
 from alignment_jax.data import formatting, rows
 from alignment_jax.evaluation.responses import batches
-from alignment_jax.experiment import conversion, folder, stages
+from alignment_jax.experiment import conversion, folder, methods, stage_folder
 
 # A text, or the messages of a conversation.
 Prompt = str | Sequence[Mapping[str, Any]]
@@ -55,18 +55,17 @@ def open_policy(path: str) -> Policy:
     raise errors.UserError(f"{here} is not there")
   mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
   if (here / folder.MODEL).is_file():
-    model, tokenizer, about = stages.open_stage(here)
-    params = stages.load_policy(here, model, mesh)
-    template = None
-    if about["algorithm"]["name"] == "srpo":
-      texts = about["algorithm"]["template"]
-      template = [tokenizer.encode(text) for text in texts]
+    model, tokenizer, metadata = stage_folder.open_stage(here)
+    params = stage_folder.load_policy(here, model, mesh)
+    section, template = metadata["algorithm"], None
+    if methods.method_named(section["name"]).revises:
+      template = [tokenizer.encode(text) for text in section["template"]]
     return Policy(
-      model, params, tokenizer, about["prompt_length"], mesh, template
+      model, params, tokenizer, metadata["prompt_length"], mesh, template
     )
   tokenizer, load = conversion.open_hub(here)
   model, params = conversion.load_hub(here, tokenizer, load, mesh)
-  return Policy(model, params, tokenizer, stages.PROMPT_LENGTH, mesh)
+  return Policy(model, params, tokenizer, stage_folder.PROMPT_LENGTH, mesh)
 
 
 def read_prompts(path: str) -> list[Prompt]:

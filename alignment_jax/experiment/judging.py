@@ -13,10 +13,10 @@ from alignment_jax import data, files, judges, parallel
 from alignment_jax.evaluation import drift, report, responses, win_rate
 from alignment_jax.experiment import (
   feedback_from_config,
-  methods,
-  settings,
-  stages,
+  keys,
+  stage_folder,
 )
+from alignment_jax.experiment.setup import Setup
 from alignment_jax.families import offline_pairs
 from alignment_jax.training import metrics
 
@@ -24,68 +24,59 @@ _AGREEMENT = "agreement of raters"
 CLEAR = 1.0  # pairs whose mean ratings differ by this have a clear winner
 
 
-def evaluate(
-  setup: stages.Setup,
-  start: pathlib.Path | None,
-  final: pathlib.Path,
-  config: str,
-  command: str,
-) -> Mapping[str, Any]:
-  """Judges the policy of `final`, against that of `start` if there is one.
+def evaluate(setup: Setup, command: str) -> Mapping[str, Any]:
+  """Judges the policy of the main stage, against where it started if anywhere.
 
   Writes `evaluation.json`, `answers.jsonl` and `report.html` into the run's
   folder, each whole or not at all.
 
   Args:
-    setup: of the run.
-    start: folder of the stage before; None when there was none.
-    final: folder of the main stage.
-    config: the resolved config, for the report.
+    setup: of the run, whose main stage is finished.
     command: what reproduces the run.
 
   Returns:
     What `evaluation.json` holds.
   """
+  main, workdir = setup.plan.main, setup.workdir
   numbers: list[report.Number] = []
   rewards = _reward_model(setup, numbers)
   _preference_model(setup, numbers)
-  trained = stages.load(final, setup.model, setup.mesh)
-  page = {}
+  page: dict[str, Any] = {}
   win_rates: list[report.WinRate] = []
-  if "policy" in trained:
-    after = _responses(setup, trained["policy"])
-    _likelihood(setup, trained["policy"], "after", numbers)
-    if start is not None and start != final:
-      before_params = stages.load_policy(start, setup.model, setup.mesh)
-      before = _responses(setup, before_params)
-      _likelihood(setup, before_params, "before", numbers)
-      _drift(setup, trained["policy"], before_params, after, numbers)
-      win_rates, page = _compare(setup, before, after, rewards, numbers)
-    else:
+  if main.method.trains == "policy":
+    policy = stage_folder.load_policy(
+      workdir / main.name, setup.model, setup.mesh
+    )
+    after = _responses(setup, policy)
+    _likelihood(setup, policy, "after", numbers)
+    if main.starts_from is None:
       page = {"lengths_after": after.lengths().astype(np.float64)}
+    else:
+      start = stage_folder.load_policy(
+        main.starts_from.under(workdir), setup.model, setup.mesh
+      )
+      before = _responses(setup, start)
+      _likelihood(setup, start, "before", numbers)
+      _drift(setup, policy, start, after, numbers)
+      win_rates, page = _compare(setup, before, after, rewards, numbers)
   result = {
     "win_rates": [vars(rate) for rate in win_rates],
     "numbers": {number.name: number.value for number in numbers},
   }
   if not parallel.is_main_process():
     return result
-  files.write_json(setup.workdir / "evaluation.json", result)
-  curves = {}
-  for name in ("sft", *settings.TRAINED_JUDGES, final.name):
-    path = setup.workdir / name / "metrics.jsonl"
-    if path.exists():
-      curves[name] = metrics.read_metrics(path)
+  files.write_json(workdir / "evaluation.json", result)
   report.write_report(
-    setup.workdir / "report.html",
+    workdir / "report.html",
     report.Report(
-      title=f"{setup.workdir.name}: {final.name} on"
+      title=f"{workdir.name}: {main.name} on"
       f" {pathlib.Path(setup.settings.data.source).name}",
       command=command,
       win_rates=win_rates,
       numbers=numbers,
-      curves=curves,
-      headlines={name: methods.method_named(name).headline for name in curves},
-      config=json.dumps(json.loads(config), indent=2),
+      curves=_curves(setup),
+      headlines={s.name: s.method.headline for s in setup.plan.stages},
+      config=json.dumps(setup.plan.config, indent=2),
       environment=f"Python {platform.python_version()}, JAX {jax.__version__},"
       f" {jax.device_count()} x {jax.devices()[0].device_kind}",
       **page,
@@ -95,11 +86,24 @@ def evaluate(
   return result
 
 
+def _curves(setup: Setup) -> dict[str, list[dict[str, Any]]]:
+  """The metrics of each stage of the run that wrote any."""
+  paths = {
+    stage.name: setup.workdir / stage.name / "metrics.jsonl"
+    for stage in setup.plan.stages
+  }
+  return {
+    name: metrics.read_metrics(path)
+    for name, path in paths.items()
+    if path.exists()
+  }
+
+
 def _responses(setup, params):
   """What a policy responds to the first held-out prompts."""
-  chosen = setup.settings.evaluation
-  loader = setup.loader("prompt", "test", chosen.batch_size)
-  indices = list(range(min(chosen.prompts, len(loader))))
+  settings = setup.settings.evaluation
+  loader = setup.loader("prompt", "test", settings.batch_size)
+  indices = list(range(min(settings.prompts, len(loader))))
   batch, _ = loader.rows(indices)
   return responses.sample(
     setup.model,
@@ -107,24 +111,24 @@ def _responses(setup, params):
     setup.tokenizer,
     [loader.source[index]["prompt"] for index in indices],
     batch.prompt,
-    jax.random.fold_in(jax.random.key(setup.settings.seed), 3),
+    keys.key_of(setup.settings.seed, keys.EVALUATION),
     mesh=setup.mesh,
-    batch_size=chosen.batch_size,
+    batch_size=settings.batch_size,
     max_tokens=setup.settings.data.response_length,
-    temperature=chosen.temperature,
+    temperature=settings.temperature,
   )
 
 
 def _compare(setup, before, after, rewards, numbers):
   """Win rates under each judge, and what the report shows of the responses."""
-  chosen = setup.settings.evaluation
-  judge = judges.build(chosen.judge)
+  settings = setup.settings.evaluation
+  judge = judges.build(settings.judge)
   references = _references(setup, len(before.prompts))
 
   def score(sampled):
     return np.asarray(judge(sampled.prompts, sampled.texts, references))
 
-  scores = {chosen.judge: (score(before), score(after))}
+  scores = {settings.judge: (score(before), score(after))}
   if rewards is not None:
     scores["reward model"] = (rewards(before), rewards(after))
   win_rates = []
@@ -158,10 +162,10 @@ def _compare(setup, before, after, rewards, numbers):
       explanation=f"a change of {change:+.1%}",
     ),
   ]
-  old, new = scores[chosen.judge]
+  old, new = scores[settings.judge]
   numbers += [
     report.Number(
-      name=f"{chosen.judge} {when}",
+      name=f"{settings.judge} {when}",
       value=float(values.mean()),
       explanation="mean score of a sampled response",
     )
@@ -185,7 +189,7 @@ def _compare(setup, before, after, rewards, numbers):
       "".join(json.dumps(row) + "\n" for row in rows),
     )
   return win_rates, {
-    "samples": [report.Sample(**row) for row in rows[: chosen.samples_shown]],
+    "samples": [report.Sample(**row) for row in rows[: settings.samples_shown]],
     "lengths_before": lengths[0],
     "lengths_after": lengths[1],
     "scores_before": old,
@@ -225,19 +229,19 @@ def _drift(setup, policy, reference, after, numbers):
 
 def _likelihood(setup, params, when, numbers):
   """Perplexity on what people wrote, where the data have it."""
-  chosen = setup.settings.evaluation
+  settings = setup.settings.evaluation
   try:
-    loader = setup.loader("demonstration", "test", chosen.batch_size)
+    loader = setup.loader("demonstration", "test", settings.batch_size)
   except data.MissingColumns:
     return
-  batch, _ = loader.rows(range(min(chosen.prompts, len(loader))))
+  batch, _ = loader.rows(range(min(settings.prompts, len(loader))))
   logprobs = drift.response_logprobs(
     setup.model,
     params,
     batch.prompt,
     batch.response,
     mesh=setup.mesh,
-    batch_size=chosen.batch_size,
+    batch_size=settings.batch_size,
   )
   numbers.append(
     report.Number(
@@ -260,8 +264,8 @@ def _likelihood(setup, params, when, numbers):
 
 def _reward_model(setup, numbers):
   """The trained judge, if the run has one, after a look at its accuracy."""
-  path = feedback_from_config.judge_folder(setup, "reward_model")
-  if not (path / stages.FINAL).is_dir():
+  path = setup.judge_folder("reward_model")
+  if not stage_folder.is_finished(path):
     return None
   score = feedback_from_config.reward_scorer(setup, setup.mesh, path)
 
@@ -277,8 +281,8 @@ def _reward_model(setup, numbers):
 
 def _preference_model(setup, numbers):
   """The accuracy of the trained judge of two responses, if the run has one."""
-  path = feedback_from_config.judge_folder(setup, "preference_model")
-  if not (path / stages.FINAL).is_dir():
+  path = setup.judge_folder("preference_model")
+  if not stage_folder.is_finished(path):
     return
   compare = feedback_from_config.preference_scorer(setup, setup.mesh, path)
 

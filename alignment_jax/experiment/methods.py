@@ -1,4 +1,4 @@
-"""From sections of a config to algorithms and models."""
+"""From sections of a config to algorithms."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -7,7 +7,10 @@ from typing import Any
 from alignment_jax import algorithms, errors, rollouts, transforms
 from alignment_jax.algorithm import Algorithm, Method
 from alignment_jax.experiment import settings
-from alignment_jax.models import Model, zoo
+from alignment_jax.models import Model
+
+# Keywords of a factory that the run gives.
+_GIVEN_BY_THE_RUN = ("sampling", "eos_id")
 
 
 def method_named(name: str) -> Method:
@@ -21,37 +24,57 @@ def method_named(name: str) -> Method:
   return algorithms.ALGORITHMS[name]
 
 
+def check_keywords(section: Mapping[str, Any]) -> None:
+  """Refuses settings that the section's method does not have, or lacks.
+
+  Raises:
+    UserError: no such algorithm, or keywords that are missing or unknown.
+  """
+  name = section["name"]
+  method = method_named(name)
+  where = f"config.algorithm of '{name}'"
+  if method.needs_eos and "eos_id" in section:
+    raise errors.UserError(f"{where}: eos_id is the tokenizer's; leave it out")
+  for keyword in method.token_keywords:
+    texts = section.get(keyword, ())
+    if not isinstance(texts, list | tuple) or not all(
+      isinstance(text, str) for text in texts
+    ):
+      raise errors.UserError(
+        f"{where}: {keyword} must be a tuple of texts, got {texts!r}"
+      )
+  _bind(method.factory, section, f"algorithm '{name}'")
+
+
 def make_algorithm(
   model: Model,
   section: Mapping[str, Any],
-  sampling: rollouts.Sampling | None = None,
-  tokenizer: Any = None,
+  sampling: rollouts.Sampling | None,
+  tokenizer: Any,
 ) -> Algorithm:
   """The named algorithm, from its section of the config.
 
   Args:
     model: the network.
-    section: `name` and the method's keywords; what a method takes as token ids
-      around responses, its `template`, is written as texts.
+    section: `name` and the method's keywords, as `check_keywords` passes them;
+      what a method takes as token ids around responses, its `template`, is
+      written as texts.
     sampling: for a method that samples.
-    tokenizer: of those texts and of the end of sequence; None for a method that
-      will not run, which gets any ids.
+    tokenizer: of those texts and of the end of sequence.
 
   Raises:
-    UserError: no such name, or keywords that are missing, unknown or out of
-      range.
+    UserError: a keyword is out of range.
   """
-  name = section["name"]
+  name, keywords = section["name"], without_name(section)
   method = method_named(name)
-  if method.samples and sampling is None:
-    raise errors.UserError(
-      f"algorithm '{name}' learns from its own samples: config.sampling must"
-      " say how, as in configs/rloo.py"
-    )
   if method.samples:
-    section = {**section, "sampling": sampling}
-  section = _with_ids(method, section, tokenizer)
-  keywords = _keywords(method.factory, section, f"algorithm '{name}'")
+    keywords["sampling"] = sampling
+  if method.needs_eos:
+    keywords["eos_id"] = tokenizer.eos_id
+  for keyword in method.token_keywords:
+    keywords[keyword] = tuple(
+      tuple(tokenizer.encode(text)) for text in keywords[keyword]
+    )
   try:
     return method.factory(model, **keywords)
   except errors.UserError:
@@ -72,98 +95,57 @@ def with_reference_update(
   if name not in transforms.REFERENCE_UPDATES:
     raise errors.unknown("reference update", name, transforms.REFERENCE_UPDATES)
   factory = transforms.REFERENCE_UPDATES[name]
-  given = _keywords(factory, section, f"reference update '{name}'")
+  _bind(factory, section, f"reference update '{name}'")
   try:
-    return factory(algorithm, **given)
+    return factory(algorithm, **without_name(section))
   except (TypeError, ValueError) as error:
     raise errors.UserError(f"reference update '{name}': {error}") from error
 
 
 def sampling_of(
-  chosen: settings.Sampling | None, *, max_tokens: int, eos_id: int
+  section: settings.Sampling | None, *, max_tokens: int, eos_id: int
 ) -> rollouts.Sampling | None:
   """What the config says of sampling, as an algorithm takes it.
 
   Raises:
     UserError: a number is out of range.
   """
-  if chosen is None:
+  if section is None:
     return None
   try:
     return rollouts.Sampling(
-      samples=chosen.samples,
+      samples=section.samples,
       max_tokens=max_tokens,
-      temperature=chosen.temperature,
+      temperature=section.temperature,
       eos_id=eos_id,
-      missing_eos_penalty=chosen.missing_eos_penalty,
+      missing_eos_penalty=section.missing_eos_penalty,
     )
   except ValueError as error:
     raise errors.UserError(f"config.sampling: {error}") from error
 
 
-def check_lora(model: Model, lora: settings.Lora) -> None:
-  """Refuses adapters that the model cannot have.
-
-  Raises:
-    UserError: a target matches no kernel; lists those there are.
-  """
-  if lora.rank:
-    transforms.lora.check(model, rank=lora.rank, targets=lora.targets)
-
-
-def sketch(section: Mapping[str, Any]) -> Model:
-  """The config's model for a vocabulary that is not known yet.
-
-  Raises:
-    UserError: no such model, or no such setting of it.
-  """
-  return zoo.make_model(section["name"], vocabulary_size=16, **options(section))
-
-
-def options(section: Mapping[str, Any]) -> dict[str, Any]:
+def without_name(section: Mapping[str, Any]) -> dict[str, Any]:
   """What a section says beside the name of what it is about."""
   return {name: value for name, value in section.items() if name != "name"}
 
 
-def _with_ids(
-  method: Method, section: Mapping[str, Any], tokenizer: Any
-) -> Mapping[str, Any]:
-  """`section` with token ids for its texts and for the end of sequence."""
-  where = f"config.algorithm of '{section['name']}'"
-  if method.needs_eos:
-    if "eos_id" in section:
-      raise errors.UserError(
-        f"{where}: eos_id is the tokenizer's; leave it out"
-      )
-    end = 1 if tokenizer is None else tokenizer.eos_id
-    section = {**section, "eos_id": end}
-  for name in method.token_keywords:
-    if name not in section:
-      continue
-    texts = section[name]
-    if not isinstance(texts, list | tuple) or not all(
-      isinstance(text, str) for text in texts
-    ):
-      raise errors.UserError(
-        f"{where}: {name} must be a tuple of texts, got {texts!r}"
-      )
-    encode = (lambda text: [1]) if tokenizer is None else tokenizer.encode
-    section = {**section, name: tuple(tuple(encode(t)) for t in texts)}
-  return section
-
-
-def _keywords(factory: Callable, section: Mapping[str, Any], where: str):
-  """`section` without its name, if it fits the factory's keywords."""
-  parameters = inspect.signature(factory).parameters.values()
-  allowed = {p.name: p for p in parameters if p.kind == p.KEYWORD_ONLY}
-  given = options(section)
-  for name in given:
+def _bind(
+  factory: Callable[..., Any], section: Mapping[str, Any], where: str
+) -> None:
+  """Refuses keywords that do not fit the factory's."""
+  allowed = {
+    parameter.name: parameter
+    for parameter in inspect.signature(factory).parameters.values()
+    if parameter.kind == parameter.KEYWORD_ONLY
+    and parameter.name not in _GIVEN_BY_THE_RUN
+  }
+  keywords = without_name(section)
+  for name in keywords:
     if name not in allowed:
       raise errors.unknown(f"setting of {where}", name, allowed)
   for name, parameter in allowed.items():
-    if parameter.default is parameter.empty and name not in given:
+    if parameter.default is parameter.empty and name not in keywords:
       raise errors.UserError(
         f"{where} needs the setting '{name}'; its settings are:"
         f" {', '.join(allowed)}"
       )
-  return given

@@ -11,19 +11,34 @@ from typing import Any
 
 import ml_collections
 
-from alignment_jax import algorithms, errors, judges, optimizers, transforms
-from alignment_jax.experiment import methods, renamed, settings
+from alignment_jax import errors, judges, models
+from alignment_jax.algorithm import FeedbackKind
+from alignment_jax.experiment import keys, methods, renamed
+from alignment_jax.experiment.settings import (
+  NO_JUDGE,
+  TRAINED_JUDGES,
+  Data,
+  Evaluation,
+  Lora,
+  Mesh,
+  Optimizer,
+  Sampling,
+  Settings,
+  Stage,
+  Tokenizer,
+  Training,
+)
 
 # Who may judge samples, if they are judged at all.
 _JUDGES = (
   *judges.JUDGES,
   judges.SUM,
   *judges.COMPARISONS,
-  *settings.TRAINED_JUDGES,
+  *TRAINED_JUDGES,
 )
 
 
-def read(config: ml_collections.ConfigDict) -> settings.Settings:
+def read(config: ml_collections.ConfigDict) -> Settings:
   """The config as settings.
 
   Raises:
@@ -31,24 +46,22 @@ def read(config: ml_collections.ConfigDict) -> settings.Settings:
   """
   values = config.to_dict()
   renamed.check(values)
-  main = {name: values.pop(name, None) for name in _fields(settings.Stage)}
+  main = {name: values.pop(name, None) for name in _fields(Stage)}
   _exactly(
     {**values, "main": main},
-    _fields(settings.Settings),
+    _fields(Settings),
     "config",
-    _fields(settings.Stage),
+    _fields(Stage),
   )
-  chosen = settings.Settings(
+  settings = Settings(
     seed=_typed(values["seed"], int, "seed"),
     init_from=_typed(values["init_from"], str, "init_from"),
     model=_named(values["model"], "model"),
-    tokenizer=_section(settings.Tokenizer, values["tokenizer"], "tokenizer"),
-    data=_section(settings.Data, values["data"], "data"),
-    mesh=_section(settings.Mesh, values["mesh"], "mesh"),
-    evaluation=_section(
-      settings.Evaluation, values["evaluation"], "evaluation"
-    ),
-    lora=_section(settings.Lora, values["lora"], "lora"),
+    tokenizer=_section(Tokenizer, values["tokenizer"], "tokenizer"),
+    data=_section(Data, values["data"], "data"),
+    mesh=_section(Mesh, values["mesh"], "mesh"),
+    evaluation=_section(Evaluation, values["evaluation"], "evaluation"),
+    lora=_section(Lora, values["lora"], "lora"),
     sft=_stage(values["sft"], "sft"),
     reward_model=_stage(values["reward_model"], "reward_model"),
     preference_model=_stage(values["preference_model"], "preference_model"),
@@ -56,67 +69,49 @@ def read(config: ml_collections.ConfigDict) -> settings.Settings:
     reference_update=_named(values["reference_update"], "reference_update"),
     main=_stage(main, ""),
   )
-  _check(chosen)
-  return chosen
+  _check(settings)
+  return settings
 
 
-def _check(chosen):
-  """What can be wrong although every type is right."""
-  model = methods.sketch(chosen.model)
-  _check_evaluation(chosen.evaluation)
-  _at_least(1, chosen.data, "data", "prompt_length", "response_length")
-  if not 0 <= chosen.data.min_probability <= 1:
+def _check(settings: Settings) -> None:
+  """What can be wrong although every type is right.
+
+  What only the data, the tokenizer or the network can tell is `plans.plan`'s.
+  """
+  if settings.model["name"] not in models.MODELS:
+    raise errors.unknown("model", settings.model["name"], models.MODELS)
+  _check_evaluation(settings.evaluation)
+  _at_least(1, settings.data, "data", "prompt_length", "response_length")
+  if not 0 <= settings.data.min_probability <= 1:
     raise errors.UserError(
       "config.data.min_probability must be in [0, 1], got"
-      f" {chosen.data.min_probability}"
+      f" {settings.data.min_probability}"
     )
-  _at_least(0, chosen.evaluation, "evaluation", "prompts", "samples_shown")
-  _at_least(1, chosen.evaluation, "evaluation", "batch_size")
-  _at_least(16, chosen.tokenizer, "tokenizer", "vocabulary_size")
-  _check_lora(chosen, model)
-  _check_sampling(chosen)
-  # The tokenizer knows the real id.
-  sampling = methods.sampling_of(
-    chosen.sampling, max_tokens=chosen.data.response_length, eos_id=1
+  _at_least(0, settings.evaluation, "evaluation", "prompts", "samples_shown")
+  _at_least(1, settings.evaluation, "evaluation", "batch_size")
+  _at_least(16, settings.tokenizer, "tokenizer", "vocabulary_size")
+  _check_lora(settings)
+  for role, stage in settings.stages().items():
+    _check_stage("" if role == keys.MAIN else role, stage)
+  _check_sampling(settings)
+
+
+def _check_stage(where: str, stage: Stage) -> None:
+  name = stage.algorithm["name"]
+  if where and name != where:
+    raise errors.UserError(
+      f"config.{where}.algorithm.name must be '{where}', got '{name}'"
+    )
+  methods.check_keywords(stage.algorithm)
+  path = f"{where}.training" if where else "training"
+  _at_least(0 if where else 1, stage.training, path, "steps")
+  _at_least(
+    1,
+    stage.training,
+    path,
+    *("microbatches", "epochs", "minibatches"),
+    *("log_every", "checkpoint_every"),
   )
-  for where, stage in chosen.stages().items():
-    name = stage.algorithm["name"]
-    if where and name != where:
-      raise errors.UserError(
-        f"config.{where}.algorithm.name must be '{where}', got '{name}'"
-      )
-    algorithm = methods.make_algorithm(model, stage.algorithm, sampling)
-    if not where:
-      _check_feedback(chosen, algorithm)
-      algorithm = methods.with_reference_update(
-        algorithm, chosen.reference_update
-      )
-      if chosen.lora.rank:
-        # An imported model may have other kernels: whether any can be adapted.
-        transforms.with_lora(
-          algorithm, model, rank=1, alpha=1.0, targets=("*",)
-        )
-    path = f"{where}.training" if where else "training"
-    _at_least(0 if where else 1, stage.training, path, "steps")
-    _at_least(
-      1,
-      stage.training,
-      path,
-      *("microbatches", "epochs", "minibatches"),
-      *("log_every", "checkpoint_every"),
-    )
-    if stage.training.steps:
-      optimizers.make_optimizer(
-        stage.optimizer.name,
-        optimizers.make_schedule(
-          stage.optimizer.schedule,
-          learning_rate=stage.optimizer.learning_rate,
-          warmup_steps=stage.optimizer.warmup_steps,
-          total_steps=stage.training.optimizer_steps(),
-        ),
-        weight_decay=stage.optimizer.weight_decay,
-        clip_norm=stage.optimizer.clip_norm,
-      )
 
 
 def _check_evaluation(evaluation):
@@ -132,20 +127,17 @@ def _check_evaluation(evaluation):
     ) from error
 
 
-def _check_lora(chosen, model):
-  lora = chosen.lora
+def _check_lora(settings: Settings) -> None:
+  lora = settings.lora
   _at_least(0, lora, "lora", "rank")
   if not lora.alpha > 0:
     raise errors.UserError(f"config.lora.alpha must be > 0, got {lora.alpha}")
-  if not lora.rank or chosen.init_from:
-    return  # an imported model's kernels are not known yet
-  if "sft" not in chosen.trained():
+  if lora.rank and not settings.init_from and "sft" not in settings.trained():
     raise errors.UserError(
       f"config.lora.rank is {lora.rank}, but nothing is there to adapt: give a"
       " trained policy as config.init_from, train one first with"
       " config.sft.training.steps, or set the rank to 0"
     )
-  methods.check_lora(model, lora)
 
 
 def _at_least(least, section, where, *names):
@@ -157,11 +149,17 @@ def _at_least(least, section, where, *names):
       )
 
 
-def _check_sampling(chosen):
-  name, sampling = chosen.main.algorithm["name"], chosen.sampling
+def _check_sampling(settings: Settings) -> None:
+  name, sampling = settings.main.algorithm["name"], settings.sampling
+  method = methods.method_named(name)
   if sampling is None:
+    if method.samples:
+      raise errors.UserError(
+        f"algorithm '{name}' learns from its own samples: config.sampling must"
+        " say how, as in configs/rloo.py"
+      )
     return
-  if name in algorithms.ALGORITHMS and not algorithms.ALGORITHMS[name].samples:
+  if not method.samples:
     raise errors.UserError(
       f"config.sampling is given, but algorithm '{name}' learns from the data"
       " as they are; set config.sampling to None"
@@ -172,19 +170,28 @@ def _check_sampling(chosen):
     "sampling",
     *("preference_scale", "staleness", "generator_devices"),
   )
-  judge = sampling.judge["name"]
-  if judge not in (*_JUDGES, settings.NO_JUDGE):
-    raise errors.unknown("judge", judge, (*_JUDGES, settings.NO_JUDGE))
+  _check_judge(settings, sampling.judge)
+  _check_feedback(
+    name,
+    method.feedback_for(settings.main.algorithm),
+    sampling.judge["name"],
+  )
+
+
+def _check_judge(settings: Settings, section: Mapping[str, Any]) -> None:
+  judge = section["name"]
+  if judge not in (*_JUDGES, NO_JUDGE):
+    raise errors.unknown("judge", judge, (*_JUDGES, NO_JUDGE))
   if judge in (*judges.JUDGES, judges.SUM):
-    judges.build_all(**sampling.judge)  # before anything runs
-  if judge not in settings.TRAINED_JUDGES:
+    judges.build_all(**section)  # before anything runs
+  if judge not in TRAINED_JUDGES:
     return
-  for name in methods.options(sampling.judge):
+  for name in methods.without_name(section):
     if name != "path":
       raise errors.unknown(f"setting of judge '{judge}'", name, ["path"])
-  if "path" in sampling.judge:
-    _typed(sampling.judge["path"], str, "sampling.judge.path")
-  elif judge not in chosen.trained():
+  if "path" in section:
+    _typed(section["path"], str, "sampling.judge.path")
+  elif judge not in settings.trained():
     raise errors.UserError(
       f"config.sampling.judge is the '{judge}' of this run, but the run trains"
       f" none: set config.{judge}.training.steps, give another run's as"
@@ -192,18 +199,16 @@ def _check_sampling(chosen):
     )
 
 
-def _check_feedback(chosen, algorithm):
-  """Refuses a judge that says other than what the main method wants."""
-  if algorithm.rollouts is None:
-    return
-  name, judge = chosen.main.algorithm["name"], chosen.sampling.judge["name"]
-  feedback = algorithm.rollouts.feedback
-  if feedback == "none" and judge != settings.NO_JUDGE:
+def _check_feedback(
+  name: str, feedback: FeedbackKind | None, judge: str
+) -> None:
+  """Checks that the judge returns the feedback that the method needs."""
+  if feedback == "none" and judge != NO_JUDGE:
     raise errors.UserError(
       f"algorithm '{name}' needs no judge, but config.sampling.judge.name is"
-      f" '{judge}'; set it to '{settings.NO_JUDGE}'"
+      f" '{judge}'; set it to '{NO_JUDGE}'"
     )
-  if feedback != "none" and judge == settings.NO_JUDGE:
+  if feedback != "none" and judge == NO_JUDGE:
     raise errors.UserError(
       f"algorithm '{name}' needs a judge; config.sampling.judge.name must be"
       f" one of: {', '.join(sorted(_JUDGES))}"
@@ -213,9 +218,9 @@ def _check_feedback(chosen, algorithm):
     *judges.COMPARISONS,
   ):
     raise errors.UserError(
-      f"algorithm '{name}' wants rewards, and {judge} compares two"
-      " answers; choose a judge of one, such as reward_model, or a method on"
-      " preferences, such as nash_md"
+      f"algorithm '{name}' needs rewards, and {judge} compares two responses;"
+      " choose a judge of single responses, such as reward_model, or a method"
+      " that learns from preferences, such as nash_md"
     )
 
 
@@ -287,10 +292,10 @@ def _sampling(values):
   if not isinstance(values, Mapping):
     raise errors.UserError(
       "config.sampling must hold the fields"
-      f" {', '.join(_fields(settings.Sampling))}, or be None; got {values!r}"
+      f" {', '.join(_fields(Sampling))}, or be None; got {values!r}"
     )
   judge = _named(values.get("judge"), "sampling.judge")
-  return _section(settings.Sampling, {**values, "judge": judge}, "sampling")
+  return _section(Sampling, {**values, "judge": judge}, "sampling")
 
 
 def _stage(values, where):
@@ -300,15 +305,11 @@ def _stage(values, where):
   if not isinstance(values, Mapping):
     raise errors.UserError(
       f"config.{where} must hold the fields"
-      f" {', '.join(_fields(settings.Stage))}, or be None; got {values!r}"
+      f" {', '.join(_fields(Stage))}, or be None; got {values!r}"
     )
-  _exactly(
-    values, _fields(settings.Stage), f"config.{where}" if where else "config"
-  )
-  return settings.Stage(
+  _exactly(values, _fields(Stage), f"config.{where}" if where else "config")
+  return Stage(
     algorithm=_named(values["algorithm"], f"{dot}algorithm"),
-    optimizer=_section(
-      settings.Optimizer, values["optimizer"], f"{dot}optimizer"
-    ),
-    training=_section(settings.Training, values["training"], f"{dot}training"),
+    optimizer=_section(Optimizer, values["optimizer"], f"{dot}optimizer"),
+    training=_section(Training, values["training"], f"{dot}training"),
   )

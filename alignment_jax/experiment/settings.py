@@ -225,12 +225,12 @@ class Settings:
   main: Stage
 
   def stages(self) -> dict[str, Stage]:
-    """The stages of this experiment in their order; the main one under ''."""
+    """The stages in their order, by name; the main one under `main`."""
     given = {
       "sft": self.sft,
       "reward_model": self.reward_model,
       "preference_model": self.preference_model,
-      "": self.main,
+      "main": self.main,
     }
     return {name: stage for name, stage in given.items() if stage is not None}
 

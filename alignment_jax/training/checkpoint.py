@@ -76,18 +76,30 @@ def save_tree(path: pathlib.Path, tree: PyTree) -> None:
 
 
 def restore_tree(path: pathlib.Path, target: PyTree) -> PyTree:
-  """What `save_tree` wrote, placed as `target` says.
+  """What `save_tree` wrote, or a part of it, placed as `target` says.
+
+  Args:
+    path: as saved.
+    target: shapes, dtypes and shardings of the leaves that are wanted; others
+      are not read.
 
   Raises:
-    UserError: nothing is there, or it has another tree or other shapes.
+    UserError: nothing is there, or a leaf is missing or has another shape.
   """
   if not path.is_dir():
     raise errors.UserError(
       f"{path} holds no finished parameters; train that stage to its end first"
     )
   try:
-    with ocp.StandardCheckpointer() as checkpointer:
-      return checkpointer.restore(path.absolute(), target)
+    with ocp.PyTreeCheckpointer() as checkpointer:
+      return checkpointer.restore(
+        path.absolute(),
+        args=ocp.args.PyTreeRestore(
+          item=target,
+          restore_args=ocp.checkpoint_utils.construct_restore_args(target),
+          partial_restore=True,
+        ),
+      )
   except (ValueError, KeyError, FileNotFoundError) as error:
     raise _unreadable(path, error) from error
 

@@ -24,7 +24,7 @@ from alignment_jax import (
   scoring,
   tabular,
 )
-from alignment_jax.experiment import folder, stages
+from alignment_jax.experiment import folder, stage_folder
 from alignment_jax.synthetic.text_judges import WORDS
 from alignment_jax.training import checkpoint
 from alignment_jax.types import Tokens
@@ -183,7 +183,9 @@ class Lab:
     path = self._root / name
     experiment.train(config, str(path))
     stage = path / config.algorithm.name
-    return self.logprobs(stages.load_policy(stage, self._model, self._mesh))
+    return self.logprobs(
+      stage_folder.load_policy(stage, self._model, self._mesh)
+    )
 
   def _config(self, algorithm):
     config = quickstart.get_config("tiny").unlock()
@@ -225,7 +227,7 @@ class Lab:
         "response_length": LENGTH,
       },
     )
-    checkpoint.save_tree(path / stages.FINAL, {"policy": params})
+    checkpoint.save_tree(path / stage_folder.FINAL, {"policy": params})
 
 
 def sampling(judge):

@@ -38,12 +38,12 @@ from alignment_jax import (
   experiment,
   files,
   judges,
-  parallel,
   sampling,
   scoring,
 )
 from alignment_jax.evaluation import drift
-from alignment_jax.experiment import feedback_from_config, reading, stages
+from alignment_jax.experiment import feedback_from_config, stage_folder
+from alignment_jax.experiment.setup import Setup
 from configs import base, quickstart
 
 COMMAND = "python experiments/reproduce/rlhf_small.py"
@@ -302,16 +302,8 @@ def assessor(size, root, data_dir):
   config = study_config(size, data_dir, "human_ratings:first")
   config.init_from = str(root / "start" / "sft")
   main_stage(config, dict(name="sft"), 1e-3, 4)
-  model, tokenizer, _ = stages.open_stage(root / "start" / "sft")
-  mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
-  setup = stages.Setup(
-    settings=reading.read(config),
-    mesh=mesh,
-    generator=mesh,
-    tokenizer=tokenizer,
-    model=model,
-    workdir=root / "start",
-  )
+  setup = Setup(experiment.plan(config), root / "start")
+  model, mesh, tokenizer = setup.model, setup.mesh, setup.tokenizer
   loader = setup.loader("prompt", "test", size.batch_size)
   batch, _ = loader.rows(range(min(size.prompts, len(loader))))
   texts = [loader.source[i]["prompt"] for i in range(len(batch.prompt.ids))]
@@ -377,8 +369,8 @@ def assessor(size, root, data_dir):
 
 def policy_of(path, model, mesh):
   """The policy of a finished stage, or of a checkpoint on the way to it."""
-  if (path / stages.FINAL).is_dir():
-    return jax.device_get(stages.load_policy(path, model, mesh))
+  if stage_folder.is_finished(path):
+    return jax.device_get(stage_folder.load_policy(path, model, mesh))
   with ocp.StandardCheckpointer() as checkpointer:
     state = checkpointer.restore(path.absolute())
   return jax.device_get(state["trainable"]["policy"])

@@ -15,7 +15,6 @@ import pytest
 from alignment_jax import algorithms, experiment
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-WORDS = "sun rain tree bird song road hill lake fire wind".split()
 STEPS = 4
 
 # Need a model or data that are fetched; their parts have tests of their own.
@@ -49,24 +48,6 @@ def test_a_config_names_every_setting_of_its_method(name):
   factory = algorithms.ALGORITHMS[config.algorithm.name].factory
   settings = set(inspect.signature(factory).parameters) - GIVEN
   assert settings == set(config.algorithm) - {"name"}
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-  """Rows with the columns of every kind of data."""
-  path = tmp_path_factory.mktemp("data") / "mine.jsonl"
-  with path.open("w") as file:
-    for index in range(24):
-      word = WORDS[index % 10]
-      row = {
-        "prompt": f"Say number {index} about the {word}",
-        "response": f"the {word} is there",
-        "reward": index / 10,
-        "chosen": f"the {word} is good",
-        "rejected": f"no {word} here",
-      }
-      file.write(json.dumps(row) + "\n")
-  return path
 
 
 def of(name, source):

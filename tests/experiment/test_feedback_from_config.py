@@ -10,42 +10,19 @@ import numpy as np
 import pytest
 from ml_collections import config_dict
 
-from alignment_jax import data, errors, experiment, models, parallel, types
+from alignment_jax import data, errors, experiment, parallel, types
 from alignment_jax.data import formatting
-from alignment_jax.experiment import feedback_from_config, reading, stages
+from alignment_jax.experiment import (
+  feedback_from_config,
+  reading,
+  stage_folder,
+)
+from alignment_jax.experiment.setup import Setup
 from configs import ppo, quickstart, rloo
 
-WORDS = "sun rain tree bird song road hill lake fire wind".split()
-
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
-  """Pairs of which the test split has a few."""
-  path = tmp_path_factory.mktemp("data") / "pairs.jsonl"
-  rows = [
-    {
-      "prompt": f"Say number {index} about the {WORDS[index % 10]}",
-      "chosen": f"the {WORDS[index % 7]} is good and bright",
-      "rejected": f"no {WORDS[index % 7]} here",
-    }
-    for index in range(24)
-  ]
-  path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-  return path
-
-
-def small(config, source):
-  config.model.layers = 1
-  config.data.source = str(source)
-  config.data.response_length = 8
-  config.tokenizer.vocabulary_size = 300
-  config.training.steps = 2
-  config.evaluation.prompts = 2
-  return config.unlock()
-
-
-@pytest.fixture(scope="module")
-def judged(tmp_path_factory, source):
+def judged(tmp_path_factory, source, small):
   """A run whose result is a reward model."""
   config = small(quickstart.get_config("tiny"), source)
   config.sft.training.steps = 2
@@ -56,19 +33,26 @@ def judged(tmp_path_factory, source):
   return root
 
 
-def learning(source, judge, start):
-  """RLOO on the word of a judge in a folder."""
-  config = small(rloo.get_config("tiny"), source)
-  config.sft = None
-  config.init_from = str(start)
-  config.sampling.judge = config_dict.create(
-    name="reward_model", path=str(judge)
-  )
-  config.evaluation.judge = "rouge"
-  return config
+@pytest.fixture(scope="session")
+def learning(small):
+  """(source, judge, start) -> RLOO on the word of a judge in a folder."""
+
+  def configure(source, judge, start):
+    config = small(rloo.get_config("tiny"), source)
+    config.sft = None
+    config.init_from = str(start)
+    config.sampling.judge = config_dict.create(
+      name="reward_model", path=str(judge)
+    )
+    config.evaluation.judge = "rouge"
+    return config
+
+  return configure
 
 
-def test_a_run_learns_from_another_runs_reward_model(tmp_path, judged, source):
+def test_a_run_learns_from_another_runs_reward_model(
+  tmp_path, judged, source, learning
+):
   config = learning(source, judged / "reward_model", judged / "sft")
   experiment.train(config, str(tmp_path / "run"))
   lines = (tmp_path / "run" / "rloo" / "metrics.jsonl").read_text().splitlines()
@@ -91,7 +75,7 @@ def test_a_run_learns_from_another_runs_reward_model(tmp_path, judged, source):
 
 
 def test_a_critic_starts_from_the_reward_model_of_another_run(
-  tmp_path, judged, source
+  tmp_path, judged, source, learning
 ):
   config = learning(source, judged / "reward_model", judged / "sft")
   config.algorithm = ppo.get_config("tiny").algorithm
@@ -99,17 +83,26 @@ def test_a_critic_starts_from_the_reward_model_of_another_run(
   config.training.steps = 2
   config.evaluation.prompts = 0
   experiment.train(config, str(tmp_path / "run"))
-  model, _, _ = stages.open_stage(judged / "sft")
+  model, _, _ = stage_folder.open_stage(judged / "sft")
   mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
-  ended = stages.load(tmp_path / "run" / "ppo", model, mesh)["value"]
-  begun = stages.load(judged / "reward_model", model, mesh)["reward"]
+  ended = stage_folder.load_tree(tmp_path / "run" / "ppo", "value", model, mesh)
+  begun = stage_folder.load_tree(judged / "reward_model", "reward", model, mesh)
   same = functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-20)
   jax.tree.map(same, ended, begun)
 
 
-def test_a_reward_model_of_another_shape_starts_no_critic(judged):
-  setup = setup_of(judged, comparing({"name": "online_ipo", "tau": 0.1}))
-  assert stages.critic_folder(setup) is None
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_reward_model_of_another_shape_starts_no_critic(
+  judged, source, learning, layers
+):
+  config = learning(source, judged / "reward_model", judged / "sft")
+  config.algorithm = ppo.get_config("tiny").algorithm
+  config.sft, config.init_from = quickstart.get_config("tiny").sft, ""
+  config.model.layers = layers
+  main = experiment.plan(config, judged).main
+  # The judge has one layer.
+  expected = judged / "reward_model" if layers == 1 else None
+  assert (main.critic_from and main.critic_from.path) == expected
 
 
 CIRCLE = [[0.5, 1.0, 0.0], [0.0, 0.5, 1.0], [1.0, 0.0, 0.5]]
@@ -121,7 +114,7 @@ def comparing(algorithm):
   config.sampling.judge = config_dict.create(
     name="lab_class_preference", words=["a", "b", "c"], matrix=CIRCLE
   )
-  return reading.read(config)
+  return config
 
 
 def loader_of(tokenizer, rows, batch_size=1):
@@ -136,21 +129,15 @@ def loader_of(tokenizer, rows, batch_size=1):
   )
 
 
-def setup_of(judged, settings):
+def setup_of(judged, config, source):
   """A run in the folder of the one whose result is a reward model."""
-  mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
-  return stages.Setup(
-    settings=settings,
-    mesh=mesh,
-    generator=mesh,
-    tokenizer=data.load_tokenizer(judged / "tokenizer.model"),
-    model=models.make_model("decoder_tiny", vocabulary_size=16),
-    workdir=judged,
-  )
+  config.data.source = str(source)
+  return Setup(experiment.plan(config, judged), judged)
 
 
-def test_a_judge_of_two_texts_meets_every_pair(judged):
-  setup = setup_of(judged, comparing({"name": "online_ipo", "tau": 0.1}))
+def test_a_judge_of_two_texts_meets_every_pair(judged, source):
+  config = comparing({"name": "online_ipo", "tau": 0.1})
+  setup = setup_of(judged, config, source)
   tokenizer, mesh = setup.tokenizer, setup.mesh
   texts = ["a", "b", "c"]
   encoded = [tokenizer.encode(text) for text in texts]
@@ -172,9 +159,10 @@ def test_a_judge_of_two_texts_meets_every_pair(judged):
 
 def learns_by(judge, feedback, judged, rows, said, written=None):
   """What a judge says of the responses `said` to the first batch of `rows`."""
+  judged, source = judged
   config = rloo.get_config("tiny").unlock()
   config.sampling.judge = config_dict.create(**judge)
-  setup = setup_of(judged, reading.read(config))
+  setup = setup_of(judged, config, source)
   tokenizer, mesh = setup.tokenizer, setup.mesh
 
   def tokens(texts):
@@ -195,9 +183,9 @@ def learns_by(judge, feedback, judged, rows, said, written=None):
   )
 
 
-def test_what_people_wrote_earns_nothing_on_average(judged, source):
+def test_what_people_wrote_earns_nothing_on_average(judged, source, learning):
   config = learning(source, judged / "reward_model", judged / "sft")
-  setup = setup_of(judged, reading.read(config))
+  setup = setup_of(judged, config, source)
   loader = setup.loader("demonstration", "train", 8)
   written, _ = loader.rows(range(len(loader)))
   responses = jax.tree.map(lambda a: a[:, None], written.response)
@@ -215,21 +203,33 @@ def test_what_people_wrote_earns_nothing_on_average(judged, source):
   assert rewards.mean() == pytest.approx(0.0, abs=1e-5)
 
 
-def test_a_judge_sees_what_a_person_answered_to_each_prompt(judged):
-  rows = [{"prompt": "the", "response": word} for word in WORDS[:4]]
+def test_a_judge_sees_what_a_person_answered_to_each_prompt(
+  judged, source, words
+):
+  rows = [{"prompt": "the", "response": word} for word in words[:4]]
   loader = loader_of(data.load_tokenizer(judged / "tokenizer.model"), rows, 2)
   written = [rows[place]["response"] for place in loader.places(1)]
-  right = learns_by({"name": "rouge"}, "reward", judged, rows, written)
+  right = learns_by(
+    {"name": "rouge"}, "reward", (judged, source), rows, written
+  )
   assert right.tolist() == [[1.0], [1.0]]
-  turned = learns_by({"name": "rouge"}, "reward", judged, rows, written[::-1])
-  assert turned.tolist() == [[0.0], [0.0]]
+  swapped = learns_by(
+    {"name": "rouge"}, "reward", (judged, source), rows, written[::-1]
+  )
+  assert swapped.tolist() == [[0.0], [0.0]]
 
 
-def test_a_judge_that_compares_needs_data_with_references(judged):
+def test_a_judge_that_compares_needs_data_with_references(judged, source):
   with pytest.raises(
     errors.UserError, match="rouge' compares with a reference"
   ):
-    learns_by({"name": "rouge"}, "reward", judged, [{"prompt": "the"}], ["sun"])
+    learns_by(
+      {"name": "rouge"},
+      "reward",
+      (judged, source),
+      [{"prompt": "the"}],
+      ["sun"],
+    )
 
 
 SUM = {
@@ -238,13 +238,13 @@ SUM = {
 }
 
 
-def test_a_sum_is_one_reward_or_one_of_each_judge(judged):
+def test_a_sum_is_one_reward_or_one_of_each_judge(judged, source):
   rows = [{"prompt": "the", "response": "sun and tree"}]
   said, written = ["good sun"], ["sun and"]  # the window held no more
-  total = learns_by(SUM, "reward", judged, rows, said)
+  total = learns_by(SUM, "reward", (judged, source), rows, said)
   # One word of two and three in common: 2 * 1 / (2 + 3); two words.
   np.testing.assert_allclose(total, [[0.4 + 0.2]], rtol=1e-6)
-  each = learns_by(SUM, "rewards", judged, rows, said, written)
+  each = learns_by(SUM, "rewards", (judged, source), rows, said, written)
   # A config's names are in alphabetical order: length, rouge.
   np.testing.assert_allclose(each, [[[0.2, 0.4], [0.2, 0.8]]], rtol=1e-6)
 
@@ -258,9 +258,9 @@ def test_a_judge_that_cannot_be_built_is_named_before_anything_runs():
     reading.read(config)
 
 
-def test_a_method_that_wants_rewards_takes_no_judge_of_two_texts():
-  with pytest.raises(errors.UserError, match="compares two answers"):
-    comparing({"name": "rloo", "beta": 0.1})
+def test_a_method_that_needs_rewards_takes_no_judge_of_two_texts():
+  with pytest.raises(errors.UserError, match="compares two responses"):
+    reading.read(comparing({"name": "rloo", "beta": 0.1}))
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_a_method_that_wants_rewards_takes_no_judge_of_two_texts():
   ],
 )
 def test_a_judge_that_is_none_leaves_no_folder(
-  tmp_path, judged, source, judge, message
+  tmp_path, judged, source, learning, judge, message
 ):
   with pytest.raises(errors.UserError) as caught:
     experiment.train(
@@ -281,7 +281,9 @@ def test_a_judge_that_is_none_leaves_no_folder(
   assert not (tmp_path / "run").exists()
 
 
-def test_a_judge_that_reads_other_tokens_is_refused(tmp_path, judged, source):
+def test_a_judge_that_reads_other_tokens_is_refused(
+  tmp_path, judged, source, learning
+):
   other = tmp_path / "judge"
   shutil.copytree(judged / "reward_model", other)
   with (other / "tokenizer.model").open("ab") as file:

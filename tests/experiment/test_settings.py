@@ -8,7 +8,7 @@ import re
 import ml_collections
 import pytest
 
-from alignment_jax import errors
+from alignment_jax import errors, experiment
 from alignment_jax.experiment import folder, reading
 from configs import online_dpo, quickstart, rloo
 
@@ -27,8 +27,8 @@ def test_every_config_can_be_read(name, size):
   assert read.main.training.steps >= 1
 
 
-def changed(path, value):
-  config = quickstart.get_config("tiny").unlock()
+def changed(path, value, config=None):
+  config = (config or quickstart.get_config("tiny")).unlock()
   *sections, last = path.split(".")
   section = config
   for name in sections:
@@ -43,13 +43,8 @@ def changed(path, value):
   [
     ("algorithm.name", "ip0", "no algorithm 'ip0'; available: "),
     ("model.name", "gpt9", "no model 'gpt9'; available: decoder, decoder_mini"),
-    ("optimizer.name", "adamx", "no optimizer 'adamx'; available: adafactor"),
-    ("optimizer.schedule", "wavy", "no schedule 'wavy'; available: constant"),
     ("evaluation.judge", "me", "no judge 'me'; available: "),
     ("algorithm.tua", 0.1, "no setting of algorithm 'ipo' 'tua'"),
-    ("algorithm.tau", -1.0, "tau must be > 0, got -1"),
-    ("algorithm.tau", "big", "algorithm 'ipo'"),
-    ("algorithm.aggregation", "max", "no aggregation 'max'; available: mean"),
     ("training.stepz", 3, "no field in config.training 'stepz'"),
     ("training.steps", "ten", "config.training.steps must be of type int"),
     ("training.steps", 0, "config.training.steps must be >= 1, got 0"),
@@ -57,18 +52,7 @@ def changed(path, value):
     ("training.log_every", 0, "config.training.log_every must be >= 1"),
     ("data.prompt_length", 0, "config.data.prompt_length must be >= 1"),
     ("sft.algorithm.name", "dpo", "config.sft.algorithm.name must be 'sft'"),
-    ("optimizer.learning_rate", 0.0, "learning_rate must be > 0"),
     ("data.min_probability", 2.0, "min_probability must be in [0, 1], got 2.0"),
-    (
-      "reference_update.name",
-      "never",
-      "no reference update 'never'; available: elastic_reset",
-    ),
-    (
-      "reference_update.decay",
-      0.9,
-      "no setting of reference update 'frozen' 'decay'",
-    ),
     ("sampling", {"samples": 2}, "config.sampling.judge needs a 'name'"),
     ("surprise", 1, "no field in config 'surprise'"),
     ("lora.rank", -1, "config.lora.rank must be >= 0, got -1"),
@@ -86,6 +70,40 @@ def test_a_wrong_field_is_named_with_what_is_allowed(path, value, message):
   assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+  ("path", "value", "message"),
+  [
+    ("algorithm.tau", -1.0, "tau must be > 0, got -1"),
+    ("algorithm.tau", "big", "algorithm 'ipo'"),
+    ("algorithm.aggregation", "max", "no aggregation 'max'; available: mean"),
+    ("optimizer.name", "adamx", "no optimizer 'adamx'; available: adafactor"),
+    ("optimizer.schedule", "wavy", "no schedule 'wavy'; available: constant"),
+    ("optimizer.learning_rate", 0.0, "learning_rate must be > 0"),
+    (
+      "reference_update.name",
+      "never",
+      "no reference update 'never'; available: elastic_reset",
+    ),
+    (
+      "reference_update.decay",
+      0.9,
+      "no setting of reference update 'frozen' 'decay'",
+    ),
+    ("model.width", -3, "model 'decoder_tiny' with"),
+    ("model.wide", 3, "no setting of decoder_tiny 'wide'; available: "),
+  ],
+)
+def test_a_value_that_cannot_be_is_refused_before_anything_is_written(
+  tmp_path, source, path, value, message
+):
+  config = changed(path, value)
+  config.data.source = str(source)
+  with pytest.raises(errors.UserError) as caught:
+    experiment.train(config, str(tmp_path / "run"))
+  assert message in str(caught.value)
+  assert not (tmp_path / "run").exists()
+
+
 def adapting(**changes):
   config = quickstart.get_config("tiny")
   config.lora.rank = 2
@@ -93,10 +111,11 @@ def adapting(**changes):
   return config
 
 
-def test_a_target_that_no_kernel_has_lists_the_kernels():
-  assert reading.read(adapting()).lora.rank == 2
+def test_a_target_that_no_kernel_has_lists_the_kernels(source):
+  config = adapting(targets=("*/attention/keys",))
+  config.data.source = str(source)
   with pytest.raises(errors.UserError) as caught:
-    reading.read(adapting(targets=("*/attention/keys",)))
+    experiment.plan(config)
   assert (
     "no kernel '*/attention/keys'; available: blocks/attention/key/kernel"
     in str(caught.value)
@@ -120,17 +139,19 @@ def test_a_config_from_json_reads_as_the_one_it_was_written_from():
   )
 
 
-def test_a_reset_of_the_policy_does_not_go_with_adapters():
+def test_a_reset_of_the_policy_does_not_go_with_adapters(source):
   config = adapting().unlock()
+  config.data.source = str(source)
   config.reference_update = ml_collections.ConfigDict(
     dict(name="elastic_reset", decay=0.9, period=5)
   )
   with pytest.raises(errors.UserError, match="adapters cannot follow"):
-    reading.read(config)
+    experiment.plan(config)
   config.reference_update = ml_collections.ConfigDict(
     dict(name="ema", decay=0.9)
   )
-  assert reading.read(config).lora.rank == 2
+  *_, main = experiment.plan(config).stages
+  assert main.adapts and main.algorithm.replaces == {"reference"}
 
 
 def test_the_folder_of_an_earlier_version_is_read_as_what_it_did(tmp_path):
@@ -183,9 +204,6 @@ def test_a_setting_that_a_method_needs_is_named():
   ("path", "value", "message"),
   [
     ("sampling", None, "algorithm 'rloo' learns from its own samples"),
-    ("sampling.samples", 1, "rloo needs sampling.samples >= 2, got 1"),
-    ("sampling.samples", 0, "config.sampling: samples and max_tokens must be"),
-    ("sampling.temperature", 0.0, "config.sampling: temperature must be > 0"),
     ("sampling.staleness", -1, "config.sampling.staleness must be >= 0"),
     ("sampling.judge.name", "mum", "no judge 'mum'; available: "),
     (
@@ -196,15 +214,25 @@ def test_a_setting_that_a_method_needs_is_named():
   ],
 )
 def test_sampling_that_cannot_be_is_one_clear_error(path, value, message):
-  config = rloo.get_config("tiny").unlock()
-  *sections, last = path.split(".")
-  section = config
-  for name in sections:
-    section = section[name]
-  with section.ignore_type():
-    section[last] = value
   with pytest.raises(errors.UserError, match=re.escape(message)):
-    reading.read(config)
+    reading.read(changed(path, value, rloo.get_config("tiny")))
+
+
+@pytest.mark.parametrize(
+  ("path", "value", "message"),
+  [
+    ("sampling.samples", 1, "rloo needs sampling.samples >= 2, got 1"),
+    ("sampling.samples", 0, "config.sampling: samples and max_tokens must be"),
+    ("sampling.temperature", 0.0, "config.sampling: temperature must be > 0"),
+  ],
+)
+def test_numbers_of_sampling_are_checked_with_the_method(
+  source, path, value, message
+):
+  config = changed(path, value, rloo.get_config("tiny"))
+  config.data.source = str(source)
+  with pytest.raises(errors.UserError, match=re.escape(message)):
+    experiment.plan(config)
 
 
 def test_sampling_is_refused_where_nothing_is_sampled():
@@ -218,4 +246,4 @@ def test_a_policy_that_is_given_needs_no_sft():
   config = quickstart.get_config("tiny")
   assert "sft" in reading.read(config).trained()
   config.init_from = "runs/somewhere/sft"
-  assert list(reading.read(config).trained()) == ["reward_model", ""]
+  assert list(reading.read(config).trained()) == ["reward_model", "main"]

@@ -7,45 +7,25 @@ import numpy as np
 import pytest
 from ml_collections import config_dict
 
-from alignment_jax import errors, experiment, parallel, types
-from alignment_jax.experiment import (
-  feedback_from_config,
-  folder,
-  reading,
-  stages,
-)
+from alignment_jax import errors, experiment, types
+from alignment_jax.experiment import feedback_from_config, folder, reading
+from alignment_jax.experiment.setup import Setup
 from configs import gail, preference_model, quickstart, rloo, soft_q, srpo
 
-WORDS = "sun rain tree bird song road hill lake fire wind".split()
 
+@pytest.fixture(scope="session")
+def bare(small):
+  """(config, source) -> a small config without SFT, judge and evaluation."""
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-  """Pairs of which the test split has a few."""
-  path = tmp_path_factory.mktemp("data") / "pairs.jsonl"
-  rows = [
-    {
-      "prompt": f"Say number {index} about the {WORDS[index % 10]}",
-      "chosen": f"the {WORDS[index % 7]} is good and bright",
-      "rejected": f"no {WORDS[index % 7]} here",
-    }
-    for index in range(24)
-  ]
-  path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-  return path
+  def shrink(config, source):
+    config = small(config, source)
+    config.evaluation.prompts = 0
+    config.sft = config.reward_model = None
+    if config.preference_model is not None:
+      config.preference_model.training.steps = 2
+    return config
 
-
-def small(config, source):
-  config.model.layers = 1
-  config.data.source = str(source)
-  config.data.response_length = 8
-  config.tokenizer.vocabulary_size = 300
-  config.training.steps = 2
-  config.evaluation.prompts = 0
-  config.sft = config.reward_model = None
-  if config.preference_model is not None:
-    config.preference_model.training.steps = 2
-  return config.unlock()
+  return shrink
 
 
 def metrics_of(root, stage):
@@ -54,9 +34,9 @@ def metrics_of(root, stage):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, source):
+def finished(tmp_path_factory, source, bare):
   """The config and folder of a run that judges by its preference model."""
-  config = small(preference_model.get_config("tiny"), source)
+  config = bare(preference_model.get_config("tiny"), source)
   config.evaluation.prompts = 2
   root = tmp_path_factory.mktemp("runs") / "run"
   experiment.train(config, str(root))
@@ -74,18 +54,9 @@ def test_a_method_on_preferences_learns_from_the_model_of_its_run(finished):
 
 def test_its_preferences_of_both_sides_sum_to_one(finished):
   config, root = finished
-  mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
-  model, tokenizer, _ = stages.open_stage(root / "nash_md")
-  setup = stages.Setup(
-    settings=reading.read(config),
-    mesh=mesh,
-    generator=mesh,
-    tokenizer=tokenizer,
-    model=model,
-    workdir=root,
-  )
+  setup = Setup(experiment.plan(config, root), root)
   judge = feedback_from_config.preference_scorer(
-    setup, mesh, root / "preference_model"
+    setup, setup.mesh, root / "preference_model"
   )
   random = np.random.default_rng(0)
 
@@ -107,18 +78,18 @@ def test_its_preferences_of_both_sides_sum_to_one(finished):
 
 
 @pytest.mark.slow
-def test_a_method_without_a_judge_trains_from_its_config(tmp_path, source):
-  experiment.train(
-    small(gail.get_config("tiny"), source), str(tmp_path / "run")
-  )
+def test_a_method_without_a_judge_trains_from_its_config(
+  tmp_path, source, bare
+):
+  experiment.train(bare(gail.get_config("tiny"), source), str(tmp_path / "run"))
   assert metrics_of(tmp_path / "run", "gail")["loss/discriminator"] > 0
 
 
 @pytest.mark.slow
 def test_texts_of_a_template_become_the_tokens_of_the_run(
-  tmp_path, source, finished
+  tmp_path, source, bare, finished
 ):
-  config = small(srpo.get_config("tiny"), source)
+  config = bare(srpo.get_config("tiny"), source)
   root = tmp_path / "run"
   experiment.train(config, str(root))
   # One update in, policy and reference have hardly parted: 1 - 0.8 / 2.
@@ -181,7 +152,7 @@ def test_a_judge_that_does_not_fit_the_method_is_refused(
 def test_rewards_cannot_be_had_from_a_preference_model():
   config = with_judge(rloo, "preference_model")
   config.preference_model = preference_model.get_config("tiny").preference_model
-  with pytest.raises(errors.UserError, match="'rloo' wants rewards"):
+  with pytest.raises(errors.UserError, match="'rloo' needs rewards"):
     reading.read(config)
 
 
@@ -193,12 +164,15 @@ def test_rewards_cannot_be_had_from_a_preference_model():
     (srpo, "template", (1, 2), "template must be a tuple of texts"),
   ],
 )
-def test_settings_that_are_tokens_are_checked(module, name, value, message):
+def test_settings_that_are_tokens_are_checked(
+  source, module, name, value, message
+):
   config = module.get_config("tiny").unlock()
   with config.algorithm.ignore_type():
     config.algorithm[name] = value
+  config.data.source = str(source)
   with pytest.raises(errors.UserError, match=message):
-    reading.read(config)
+    experiment.plan(config)
 
 
 def test_the_folder_of_a_version_without_preference_models_is_read(tmp_path):

@@ -113,20 +113,21 @@ def run(workdir, staleness, *, judge=judge, steps=STEPS, versions=None):
       yield watched(feed)
 
   final = loop.train(
-    update,
-    first_state,
-    open_feed,
-    KEY,
-    mesh=learner,
-    axes={},
-    workdir=pathlib.Path(workdir),
-    title="test",
-    steps=steps,
-    log_every=1,
-    checkpoint_every=EVERY,
-    meta={},
-    schedule=lambda step: jnp.float32(0.1),
-    progress=False,
+    loop.Spec(
+      update=update,
+      make_state=first_state,
+      open_batches=open_feed,
+      key=KEY,
+      mesh=learner,
+      axes={},
+      workdir=pathlib.Path(workdir),
+      title="test",
+      steps=steps,
+      log_every=1,
+      checkpoint_every=EVERY,
+      schedule=lambda step: jnp.float32(0.1),
+      progress=False,
+    )
   )
   return np.asarray(final.trainable["policy"]["table"])
 

@@ -46,20 +46,23 @@ def batches(step):
 def run(workdir, *, update=noisy_update, batches=batches, steps=10):
   mesh = parallel.make_mesh(data=8, fsdp=1, tensor=1)
   return loop.train(
-    update,
-    first_state,
-    lambda start: contextlib.nullcontext(batch_sources.offline(batches, mesh)),
-    jax.random.key(3),
-    mesh=mesh,
-    axes={},
-    workdir=pathlib.Path(workdir),
-    title="test",
-    steps=steps,
-    log_every=1,
-    checkpoint_every=3,
-    meta={},
-    schedule=lambda step: jnp.float32(0.1),
-    progress=False,
+    loop.Spec(
+      update=update,
+      make_state=first_state,
+      open_batches=lambda start: contextlib.nullcontext(
+        batch_sources.offline(batches, mesh)
+      ),
+      key=jax.random.key(3),
+      mesh=mesh,
+      axes={},
+      workdir=pathlib.Path(workdir),
+      title="test",
+      steps=steps,
+      log_every=1,
+      checkpoint_every=3,
+      schedule=lambda step: jnp.float32(0.1),
+      progress=False,
+    )
   )
 
 
