@@ -2,10 +2,10 @@
 
 Prompts are one of five words, responses up to three of them, as
 `alignment_jax/synthetic/lab_rows.py` makes them. A policy learns to write any
-of them (SFT), then RLOO climbs a proxy of the gold reward that raters go by; the gold
-reward judges the result. Letting go of the KL raises the proxy further and
-lowers the gold reward, as in Gao et al., 2022 (arXiv:2210.10760). Measured with
-seed 0, 512 prompts:
+of them (SFT), then RLOO climbs a proxy of the gold reward that raters go by;
+the gold reward judges the result. Letting go of the KL raises the proxy further
+and lowers the gold reward, as in Gao et al., 2022 (arXiv:2210.10760). Measured
+with seed 0, 512 prompts:
 
     beta                       2.5    0.6
     KL to SFT, nats            2.4    5.1
