@@ -28,3 +28,15 @@ def require_equal_counts(**sequences: Sized) -> None:
     raise ValueError(
       ", ".join(f"{len(items)} {name}" for name, items in sequences.items())
     )
+
+
+def not_installed(package: str, *, extra: str) -> UserError:
+  """The error for a package that an extra would have brought."""
+  return UserError(how_to_install(package, extra=extra))
+
+
+def how_to_install(package: str, *, extra: str) -> str:
+  return (
+    f"{package} is not installed: pip install {package}, or all of the extra"
+    f" '{extra}' in a checkout: pip install -e '.[{extra}]'"
+  )

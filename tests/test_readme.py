@@ -1,5 +1,6 @@
 """The commands in README.md exist: targets, scripts, configs, flags, extras."""
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -116,3 +117,32 @@ def test_a_command_that_exists_passes(command, tree):
 )
 def test_a_command_that_does_not_exist_is_found(command, tree):
   assert len(problems(f"```bash\n{command}\n```\n", tree)) == 1
+
+
+def test_an_error_names_packages_that_an_extra_of_setup_brings():
+  setup = ast.parse((ROOT / "setup.py").read_text("utf-8"))
+  extras = next(
+    ast.literal_eval(node.value)
+    for node in setup.body
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EXTRAS"
+  )
+  advice = [
+    (ast.literal_eval(node.args[0]), ast.literal_eval(node.keywords[0].value))
+    for path in (ROOT / "alignment_jax").rglob("*.py")
+    if path.name != "errors.py"
+    for node in ast.walk(ast.parse(path.read_text("utf-8")))
+    if isinstance(node, ast.Call)
+    and getattr(node.func, "attr", "") in ("not_installed", "how_to_install")
+  ]
+  assert ("gguf", "hf") in advice
+  for package, extra in advice:
+    assert package in [re.split(r"[<>=]", line)[0] for line in extras[extra]]
+
+
+def test_nothing_tells_to_install_this_library_by_a_name():
+  # It is on no index: an install is from a checkout or an address.
+  for folder in ("alignment_jax", "experiments", "configs", "notebooks"):
+    for path in (ROOT / folder).rglob("*.*"):
+      if path.suffix in (".py", ".ipynb", ".md"):
+        text = path.read_text("utf-8")
+        assert not re.search(r"pip install [\"']?alignment", text), path

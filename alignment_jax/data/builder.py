@@ -103,9 +103,7 @@ def tfds():
   try:
     import tensorflow_datasets
   except ImportError as error:
-    raise errors.UserError(
-      "tensorflow-datasets is not installed: pip install 'alignment-jax[data]'"
-    ) from error
+    raise errors.not_installed("tensorflow-datasets", extra="data") from error
   return tensorflow_datasets
 
 

@@ -311,8 +311,5 @@ def libraries() -> tuple[types.ModuleType, types.ModuleType]:
     import tokenizers as rust
     import transformers
   except ImportError as error:
-    raise errors.UserError(
-      f"hub tokenizers need transformers ({error}):"
-      " pip install 'alignment-jax[hf]'"
-    ) from error
+    raise errors.not_installed("transformers", extra="hf") from error
   return transformers, rust

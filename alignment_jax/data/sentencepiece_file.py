@@ -112,9 +112,7 @@ def _parsed(content):
   try:
     from sentencepiece import sentencepiece_model_pb2 as format_
   except ImportError as error:
-    raise errors.UserError(
-      "sentencepiece is not installed: pip install 'alignment-jax[data]'"
-    ) from error
+    raise errors.not_installed("sentencepiece", extra="data") from error
   proto = format_.ModelProto()
   try:
     proto.ParseFromString(content)

@@ -302,9 +302,7 @@ def _parquet(path) -> Iterator[tuple[str, Any]]:
     import pyarrow
     import pyarrow.parquet
   except ImportError as error:
-    raise errors.UserError(
-      "pyarrow is not installed: pip install 'alignment-jax[data]'"
-    ) from error
+    raise errors.not_installed("pyarrow", extra="data") from error
   if not path.is_file():
     raise FileNotFoundError(2, "no such file")
   try:

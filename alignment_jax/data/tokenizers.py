@@ -221,7 +221,5 @@ def _sentencepiece() -> types.ModuleType:
   try:
     import sentencepiece
   except ImportError as error:
-    raise errors.UserError(
-      "sentencepiece is not installed: pip install 'alignment-jax[data]'"
-    ) from error
+    raise errors.not_installed("sentencepiece", extra="data") from error
   return sentencepiece

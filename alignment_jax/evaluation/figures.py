@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, SupportsFloat
 
 import numpy as np
 
-from alignment_jax.evaluation import page
+from alignment_jax import errors
 
 # Apart in hue, in lightness (so also in gray print) and for the color-blind;
 # both reach 4.5:1 on white.
@@ -131,7 +131,7 @@ def _svg(draw: Draw, height: float = 2.5) -> str:
     import matplotlib
     from matplotlib import figure
   except ImportError as error:
-    raise page.missing(error) from error
+    raise errors.not_installed("matplotlib", extra="viz") from error
 
   settings = {
     "svg.hashsalt": "alignment-jax",

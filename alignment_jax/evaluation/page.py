@@ -23,7 +23,7 @@ def render(**values: Any) -> str:
     import jinja2
     import markupsafe
   except ImportError as error:
-    raise missing(error) from error
+    raise errors.not_installed("jinja2", extra="viz") from error
 
   def labeled(drawing: str, label: str) -> markupsafe.Markup:
     return markupsafe.Markup(
@@ -68,12 +68,6 @@ def number(value: SupportsFloat) -> str:
 def percent(share: SupportsFloat) -> str:
   share = float(share)
   return f"{100 * share:.1f}\u202f%" if math.isfinite(share) else "not finite"
-
-
-def missing(error: ImportError) -> errors.UserError:
-  return errors.UserError(
-    f"the report needs a package, {error}: pip install 'alignment-jax[viz]'"
-  )
 
 
 def _unique_ids(page: str) -> str:

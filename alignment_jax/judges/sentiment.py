@@ -33,10 +33,7 @@ def vader_judge() -> base.RewardJudge:
   try:
     from vaderSentiment import vaderSentiment
   except ImportError as error:
-    raise errors.UserError(
-      f"the judge 'vader' needs a package, {error}:"
-      " pip install 'alignment-jax[data]'"
-    ) from error
+    raise errors.not_installed("vaderSentiment", extra="data") from error
 
   analyzer = vaderSentiment.SentimentIntensityAnalyzer()
 

@@ -157,7 +157,5 @@ def _library():
   try:
     import gguf
   except ImportError as error:
-    raise errors.UserError(
-      "gguf is not installed: pip install 'alignment-jax[hf]'"
-    ) from error
+    raise errors.not_installed("gguf", extra="hf") from error
   return gguf

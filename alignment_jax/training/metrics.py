@@ -69,8 +69,11 @@ class MetricsWriter:
     self._sinks.append(_JsonLines(workdir / "metrics.jsonl", start_step))
     try:
       self._sinks.append(_TensorBoard(workdir / "tensorboard", start_step))
-    except ImportError as error:
-      logger.warning("no TensorBoard files, %s", _how_to_install(error))
+    except ImportError:
+      logger.warning(
+        "no TensorBoard files, %s",
+        errors.how_to_install("tensorboard", extra="viz"),
+      )
     if progress:
       names = ("loss", *headline, "gradient_norm", "learning_rate")
       self._sinks.append(_progress(title, start_step, total_steps, names))
@@ -230,13 +233,11 @@ def _progress(
   if sys.stderr.isatty():
     try:
       return _Bar(title, start_step, total_steps, names)
-    except ImportError as error:
-      logger.warning("no progress bar, %s", _how_to_install(error))
+    except ImportError:
+      logger.warning(
+        "no progress bar, %s", errors.how_to_install("rich", extra="viz")
+      )
   return _PlainLines(title, start_step, total_steps, names)
-
-
-def _how_to_install(error: ImportError) -> str:
-  return f"{error}: pip install 'alignment-jax[viz]'"
 
 
 def _summary(metrics: Mapping[str, float], names: Sequence[str]) -> str:

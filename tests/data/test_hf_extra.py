@@ -64,7 +64,7 @@ def test_without_the_extra_one_line_says_what_to_install(call, tmp_path):
     BLOCK + f"try:\n  {call}\nexcept errors.UserError as e:\n  print(e)",
     tmp_path,
   )
-  assert "pip install 'alignment-jax[hf]'" in message
+  assert "pip install -e '.[hf]'" in message
   assert len(message.splitlines()) == 1
 
 

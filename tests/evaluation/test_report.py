@@ -321,7 +321,9 @@ def test_the_settings_of_matplotlib_stay_as_they_were(tmp_path):
 def test_a_failure_leaves_the_old_page(tmp_path, monkeypatch, missing):
   old = _write(tmp_path, MINIMAL)
   monkeypatch.setitem(sys.modules, missing, None)
-  with pytest.raises(errors.UserError, match=r"alignment-jax\[viz\]"):
+  with pytest.raises(
+    errors.UserError, match=rf"pip install {missing}, .*\[viz\]"
+  ):
     _write(tmp_path, FULL)
   assert (tmp_path / "out" / "report.html").read_text() == old
 

@@ -51,5 +51,5 @@ def test_unequal_numbers_of_prompts_and_responses_raise():
 
 def test_a_missing_package_is_named_with_its_remedy(monkeypatch):
   monkeypatch.setitem(sys.modules, "vaderSentiment", None)
-  with pytest.raises(errors.UserError, match=r"alignment-jax\[data\]"):
+  with pytest.raises(errors.UserError, match=r"pip install vaderS.*\[data\]"):
     judges.JUDGES["vader"]()

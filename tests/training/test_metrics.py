@@ -248,4 +248,4 @@ def test_without_the_extra_a_run_goes_on_after_one_warning(
     writer.write(1, {"loss": 0.5})
   assert _rows(tmp_path) == [{"step": 1, "loss": 0.5}]
   (record,) = caplog.records
-  assert "pip install 'alignment-jax[viz]'" in record.message
+  assert "pip install -e '.[viz]'" in record.message
