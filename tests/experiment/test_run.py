@@ -52,6 +52,19 @@ def run(script, *arguments, env=None):
   return process.returncode, out, err
 
 
+def test_a_plan_is_printed_and_nothing_is_written(preferences, tmp_path):
+  workdir = tmp_path / "run"
+  code, out, err = run("train", *arguments(workdir, preferences), "--plan")
+  assert code == 0, err
+  assert "stage dpo: 12 steps of 8;" in out and "from sft" in out
+  assert not workdir.exists()
+  # A plan needs no folder; a run does.
+  anywhere = [a for a in arguments(workdir, preferences) if "workdir" not in a]
+  assert run("train", *anywhere, "--plan")[1] == out
+  code, _, err = run("train", *anywhere)
+  assert code == 2 and "give --workdir" in err
+
+
 def arguments(workdir, source, *more, config="dpo"):
   return [
     f"--config=configs/{config}.py:tiny",
