@@ -91,6 +91,14 @@ def test_the_losses_import_alone():
   assert sorted(loaded.intersection(HEAVY)) == []
 
 
+def test_the_losses_import_jax_numpy_and_jaxtyping_alone():
+  plain = modules_after("import jax, jax.numpy, numpy, jaxtyping")
+  loaded = modules_after("import alignment_jax.losses") - plain
+  others = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names
+  # Below these three, only parts of JAX that it loads when they are first used.
+  assert others <= {"alignment_jax", "jax", "jaxlib", "numpy", "jaxtyping"}
+
+
 def test_the_package_itself_imports_nothing():
   loaded = modules_after("import alignment_jax")
   assert sorted(loaded.intersection(HEAVY + ("jax", "numpy"))) == []
