@@ -17,9 +17,13 @@ from alignment_jax import algorithm, algorithms, losses
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROOFS = (
-  "test_closed_forms.py",
+  "test_closed_forms_of_pairs.py",
+  "test_closed_forms_of_rewards.py",
   "test_identities.py",
+  "test_special_cases.py",
   "test_structured.py",
+  "test_tokens.py",
+  "test_weights.py",
 )
 # What a section is called, and the modules of `losses` in it.
 LOSSES = {

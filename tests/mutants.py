@@ -40,7 +40,7 @@ MORE_TESTS = collections.defaultdict(
   {
     "ops": ["tests/losses", "tests/sampling", "tests/scoring"],
     "losses": ["tests/tabular"],
-    "tabular": ["tests/losses/test_closed_forms.py"],
+    "tabular": ["tests/losses/test_closed_forms_of_pairs.py"],
     "models": ["tests/scoring", "tests/sampling"],
     "algorithm": ["tests/algorithms/test_algorithms.py"],
     "rollouts": ["tests/algorithms"],

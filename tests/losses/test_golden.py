@@ -1,6 +1,6 @@
 """Values and gradients of every loss against NumPy in float64.
 
-`golden/reference.py` was written from the papers, without sight of the library;
+`golden/reference/` was written from the papers, without sight of the library;
 `golden/vectors.json` is what it says of the inputs of `golden/make_vectors.py`.
 """
 

@@ -1,6 +1,4 @@
-"""Losses whose units share a batch, group or response; weights of models."""
-
-import inspect
+"""Losses whose units share a batch or a group."""
 
 import jax
 import jax.numpy as jnp
@@ -156,67 +154,6 @@ def test_a_group_of_one_is_refused(function):
     function(jnp.zeros((3, 1)))
 
 
-MASK = jnp.asarray(
-  [[True] * 4, [True, True, False, False], [False] * 4, [True] + [False] * 3]
-)
-TOKENS = jnp.asarray(
-  [[1.0, 2, 3, 4], [5, 6, 99, 99], [99] * 4, [8, 99, 99, 99]]
-)
-
-
-@pytest.mark.parametrize(
-  "aggregation, expected",
-  [
-    ("grpo", (2.5 + 5.5 + 8) / 3),
-    ("bnpo", (10 + 11 + 8) / 7),
-    ("dapo", (10 + 11 + 8) / 7),
-    ("dr_grpo", (10 + 11 + 8) / (3 * 4)),
-  ],
-)
-def test_tokens_are_averaged_as_their_papers_say(aggregation, expected):
-  # The third response is empty and counts as none.
-  mean = losses.grpo_aggregate(
-    TOKENS, MASK, aggregation=aggregation, max_length=4
-  )
-  np.testing.assert_allclose(mean.value(), expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-  "aggregation, adds_up",
-  [("grpo", True), ("dapo", True), ("dr_grpo", True), ("bnpo", False)],
-)
-def test_parts_of_a_batch_add_up_but_for_bnpo(aggregation, adds_up):
-  def mean(rows):
-    return losses.grpo_aggregate(
-      TOKENS[rows], MASK[rows], aggregation=aggregation, max_length=4
-    )
-
-  whole, one, other = mean(slice(4)), mean(slice(1)), mean(slice(1, 4))
-  parts = (one.total + other.total) / (one.weight + other.weight)
-  assert np.isclose(parts, whole.value()) == adds_up
-
-
-@pytest.mark.parametrize("aggregation", losses.GRPO_AGGREGATIONS)
-def test_a_batch_of_empty_responses_is_nothing(aggregation):
-  def value(tokens):
-    return losses.grpo_aggregate(
-      tokens, jnp.zeros((2, 4), bool), aggregation=aggregation, max_length=4
-    ).value()
-
-  tokens = jnp.full((2, 4), jnp.nan)
-  assert value(tokens) == 0
-  assert not np.any(jax.grad(value)(tokens))
-
-
-def test_grpo_aggregation_refuses_what_it_cannot_do():
-  # Without the type checker, which is on in tests only.
-  unchecked = inspect.unwrap(losses.grpo_aggregate)
-  with pytest.raises(ValueError, match="no aggregation 'mean'; available"):
-    unchecked(TOKENS, MASK, aggregation="mean")
-  with pytest.raises(ValueError, match="dr_grpo needs max_length"):
-    losses.grpo_aggregate(TOKENS, MASK, aggregation="dr_grpo")
-
-
 def test_grpo_on_policy_is_reinforce_with_a_kl_that_is_positive():
   policy, reference = -abs(_normal(3, 2, 3, 4))
   advantages = jnp.asarray([1.0, -2.0, 0.5])
@@ -281,92 +218,6 @@ def test_jbond_punishes_only_what_is_below_both_anchors():
   np.testing.assert_allclose(reward, [-np.log(16), 0, 0], rtol=1e-6)
 
 
-RESPONSES = jnp.asarray([[True, True, True], [True, True, False]])
-TERMINAL = jnp.asarray([True, False])
-
-
-def test_soft_q_rewards_telescope_to_value_plus_log_likelihood():
-  q, v = _normal(4, 2, 2, 3)
-  rewards = losses.soft_q_rewards(q, v, RESPONSES, TERMINAL)
-  np.testing.assert_allclose(
-    rewards[0].sum(), v[0, 0] + (q[0] - v[0]).sum(), rtol=1e-5
-  )
-  # The second was cut: its last token's reward is not known.
-  np.testing.assert_allclose(rewards[1], [q[1, 0] - v[1, 1], 0, 0], rtol=1e-5)
-
-
-def test_soft_q_discounts_the_next_value():
-  q, v = _normal(5, 2, 2, 3)
-  rewards = losses.soft_q_rewards(q, v, RESPONSES, TERMINAL, gamma=0.5)
-  np.testing.assert_allclose(
-    rewards[0],
-    [q[0, 0] - 0.5 * v[0, 1], q[0, 1] - 0.5 * v[0, 2], q[0, 2]],
-    rtol=1e-5,
-  )
-
-
-def test_soft_q_learns_nothing_from_padding():
-  q, v = _normal(6, 2, 2, 3)
-  garbage = jnp.where(RESPONSES, 0.0, jnp.nan)
-
-  def total(q, v):
-    return losses.soft_q_loss(q, v, RESPONSES, TERMINAL, lam=0.3).sum()
-
-  gradients = jax.grad(total, argnums=(0, 1))(q + garbage, v + garbage)
-  for gradient in gradients:
-    assert np.all(np.isfinite(gradient))
-    assert not np.any(np.where(RESPONSES, 0, gradient))
-  assert total(q + garbage, v + garbage) == total(q, v)
-
-
-def test_soft_q_sees_an_offset_of_logits_that_likelihood_does_not():
-  q, v = _normal(7, 2, 2, 3)
-
-  def loss(offset, lam):
-    return losses.soft_q_loss(
-      q + offset, v + offset, RESPONSES, TERMINAL, lam=lam
-    )
-
-  np.testing.assert_allclose(loss(0.0, 0.0), loss(2.0, 0.0), atol=1e-5)
-  assert np.abs(loss(0.0, 1.0) - loss(2.0, 1.0)).max() > 0.1
-
-
-def test_mixing_moves_the_squares_to_own_samples():
-  q, v = _normal(8, 2, 2, 3)
-  flags = jnp.asarray([True, False])
-
-  def mixed(mix):
-    return losses.soft_q_mixed_loss(
-      q, v, RESPONSES, TERMINAL, flags, lam=0.5, mix=mix
-    )
-
-  plain = losses.soft_q_loss(q, v, RESPONSES, TERMINAL, lam=0.5)
-  np.testing.assert_allclose(mixed(0.0)[0], plain[0], rtol=1e-6)
-  assert not np.any(mixed(0.0)[1])
-  squares = losses.soft_q_rewards(q, v, RESPONSES, TERMINAL) ** 2
-  np.testing.assert_allclose(mixed(1.0)[1], 0.5 * squares[1], rtol=1e-5)
-
-
-def test_tokens_past_the_common_length_count_alpha():
-  scores = losses.ld_dpo_scores(
-    jnp.asarray([[1.0, 2, 4, 8], [1.0, 2, 4, 8]]),
-    jnp.asarray([[True] * 4, [True, True, True, False]]),
-    jnp.asarray([2, 3]),
-    alpha=0.5,
-  )
-  np.testing.assert_allclose(scores, [3 + 6, 7])
-
-
-def test_a_pair_that_the_policy_would_not_write_weighs_less():
-  mask = jnp.ones((2, 2), bool)
-  logprobs = jnp.log(jnp.asarray([[0.5, 0.5], [0.1, 0.1]]))
-  collisions = jnp.log(jnp.full((2, 2), 0.5))
-  weights = losses.wpo_weights(
-    logprobs, collisions, mask, logprobs, collisions, mask
-  )
-  np.testing.assert_allclose(weights, [1, 0.04], rtol=1e-5)
-
-
 def test_calibration_is_blind_to_an_offset_of_the_prompt():
   rewards, demonstrations, offset = _normal(9, 3, 4)
   np.testing.assert_allclose(
@@ -391,115 +242,9 @@ def test_composite_rewards_lie_between_zero_and_their_number():
   )
 
 
-TREE = {"policy": jnp.asarray([1.0, 2.0]), "value": jnp.asarray(5.0)}
-
-
-def _tree(seed):
-  first, second = _normal(seed, 2), _normal(seed + 1)
-  return {"policy": first, "value": second}
-
-
-def test_the_average_approaches_a_constant_geometrically():
-  start, constant = _tree(0), _tree(2)
-  average = start
-  for _ in range(7):
-    average = losses.ema(average, constant, decay=0.8)
-  for key in start:
-    expected = constant[key] + 0.8**7 * (start[key] - constant[key])
-    np.testing.assert_allclose(average[key], expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("jitted", [False, True])
-def test_an_elastic_reset_jumps_to_the_average_then_restarts_it(jitted):
-  initial, params, average = _tree(0), _tree(2), _tree(4)
-
-  def after(step):
-    def run(step):
-      return losses.elastic_reset(
-        params,
-        average,
-        initial,
-        step,
-        decay=0.9,
-        period=3,
-        applies=lambda path: path != "value",
-      )
-
-    return (jax.jit(run) if jitted else run)(step)
-
-  for step in (0, 2, 4):
-    new, mean = after(step)
-    np.testing.assert_array_equal(new["policy"], params["policy"])
-    np.testing.assert_allclose(
-      mean["policy"],
-      0.9 * average["policy"] + 0.1 * params["policy"],
-      rtol=1e-6,
-    )
-  reset, restarted = after(3)
-  np.testing.assert_array_equal(reset["policy"], after(2)[1]["policy"])
-  np.testing.assert_array_equal(restarted["policy"], initial["policy"])
-  np.testing.assert_array_equal(reset["value"], params["value"])
-  np.testing.assert_array_equal(restarted["value"], average["value"])
-
-
-def test_warm_is_the_ensemble_of_linear_models():
-  models = [_tree(seed) for seed in (0, 2, 4)]
-  x = jnp.asarray([0.3, -0.7])
-  merged = losses.weight_average(models, [1.0, 2.0, 1.0])
-  expected = sum(
-    w * float(m["policy"] @ x)
-    for m, w in zip(models, (0.25, 0.5, 0.25), strict=True)
-  )
-  np.testing.assert_allclose(merged["policy"] @ x, expected, rtol=1e-5)
-
-
-def test_slerp_keeps_the_norm_that_a_mean_shrinks():
-  start = {"w": jnp.zeros(2)}
-  ends = [{"w": jnp.asarray([1.0, 0.0])}, {"w": jnp.asarray([0.0, 1.0])}]
-  merged = losses.slerp_merge(start, ends)["w"]
-  np.testing.assert_allclose(merged, [0.5**0.5] * 2, rtol=1e-6)
-  np.testing.assert_allclose(
-    losses.slerp_merge(start, ends[::-1])["w"], merged, rtol=1e-6
-  )
-  # Parallel task vectors and one that is zero: linear.
-  same = losses.slerp_merge(start, [ends[0], {"w": jnp.asarray([3.0, 0.0])}])
-  np.testing.assert_allclose(same["w"], [2.0, 0.0], rtol=1e-5)
-  still = losses.slerp_merge(start, [ends[0], start])
-  np.testing.assert_allclose(still["w"], [0.5, 0.0], rtol=1e-6)
-
-
-def test_interpolation_starts_at_the_start_bit_for_bit():
-  start, end = _tree(0), _tree(2)
-  np.testing.assert_array_equal(
-    losses.interpolate_to_init(start, end, eta=0.0)["policy"], start["policy"]
-  )
-  np.testing.assert_allclose(
-    losses.interpolate_to_init(start, end, eta=0.3)["policy"],
-    0.7 * start["policy"] + 0.3 * end["policy"],
-    rtol=1e-5,
-  )
-
-
-def test_schedules_of_the_decay():
-  steps = jnp.arange(4)
-  warm = [losses.ema_warmup_decay(s, decay=0.3) for s in steps]
-  np.testing.assert_allclose(warm, [0.1, 2 / 11, 0.25, 0.3], rtol=1e-6)
-  cosine = [losses.ema_cosine_decay(s, start=0.9, total_steps=2) for s in steps]
-  np.testing.assert_allclose(cosine, [0.9, 0.95, 1, 1], rtol=1e-6)
-
-
-def test_models_that_do_not_fit_are_refused():
-  with pytest.raises(ValueError, match="at least one model"):
-    losses.weight_average([])
-  with pytest.raises(ValueError, match="2 trees need as many weights"):
-    losses.weight_average([TREE, TREE], [1.0])
-  with pytest.raises(ValueError, match="eta must be in"):
-    losses.interpolate_to_init(TREE, TREE, eta=1.5)
-  with pytest.raises(ValueError, match="decay must be in"):
-    losses.ema(TREE, TREE, decay=1.5)
-
-
 LENGTH_MASK = jnp.asarray([[True] * 3, [True, False, False], [False] * 3])
+
+
 ENDED = jnp.asarray([True, False, True])
 
 
