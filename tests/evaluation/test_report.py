@@ -1,6 +1,7 @@
 """The page of a run: what it says, that it is safe, and that it is drawn."""
 
 import dataclasses
+import html as html_
 import html.parser
 import math
 import re
@@ -244,18 +245,45 @@ def test_values_that_are_not_finite_are_left_out_and_counted(tmp_path):
   assert "<h3>broken</h3>" not in text
 
 
-def test_a_long_curve_keeps_its_mean_and_few_points():
-  rows = [{"step": step, "loss": float(step % 2)} for step in range(1, 6001)]
-  _, steps, values = figures.curve(rows, "loss")
-  assert len(steps) == len(values) == 300
-  np.testing.assert_allclose(values, 0.5)  # each bin: ten zeros and ten ones
-  assert steps[0] == np.mean(np.arange(1, 21))
+def _tables(text):
+  """The cells of each row of each table, as a reader sees them."""
+  return [
+    [
+      [html_.unescape(re.sub("<[^>]*>", "", cell)) for cell in cells]
+      for row in re.findall(r"<tr>(.*?)</tr>", table, flags=re.DOTALL)
+      if (cells := re.findall(r"<td[^>]*>(.*?)</td>", row, flags=re.DOTALL))
+    ]
+    for table in re.findall(r"<table.*?</table>", text, flags=re.DOTALL)
+  ]
 
 
-def test_whole_numbers_get_bins_of_whole_width():
-  # 0..47 spans 48 values: 24 bins of two each, cut between the numbers.
-  edges = figures.edges(np.array([0.0, 47.0]))
-  np.testing.assert_array_equal(edges, np.arange(-0.5, 48, 2))
+def test_the_tables_hold_what_was_measured(tmp_path):
+  win_rates, samples, numbers = _tables(_write(tmp_path, FULL))
+  assert win_rates == [
+    [
+      *("vader", "reference", "71.3\u202f%"),
+      *("67.5\u202f% – 75.1\u202f%", "3.0\u202f%", "500"),
+    ]
+  ]
+  assert samples == [["Beforebadscore −0.500", "Aftergoodscore 0.400"]]
+  assert numbers == [["KL to the reference", "3.21", "nats", "Moved."]]
+
+
+@pytest.mark.parametrize(
+  "fields, terms",
+  [
+    (["win_rates"], ["Win rate", "Interval", "Judge"]),
+    (["scores_before", "scores_after"], ["Judge"]),
+    (["numbers"], ["KL to the reference"]),
+    (["curves", "headlines"], ["Reward margin"]),
+    (["curves"], []),
+    (["samples"], []),
+  ],
+)
+def test_the_page_explains_the_terms_that_it_uses(tmp_path, fields, terms):
+  given = {field: getattr(FULL, field) for field in fields}
+  text = _write(tmp_path, dataclasses.replace(MINIMAL, **given))
+  assert re.findall("<dt>(.*?)</dt>", text) == terms
 
 
 @pytest.mark.parametrize(
