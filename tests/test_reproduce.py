@@ -21,7 +21,7 @@ STUDIES = (
 NAMES = sorted(
   path.stem
   for path in FOLDER.glob("*.py")
-  if path.stem not in ("all", "page", "style", *STUDIES)
+  if "def reproduce(" in path.read_text() and path.stem not in STUDIES
 )
 
 

@@ -20,12 +20,16 @@ here they are 0.5, the reference, and 5.
 Hardware: two CPU cores, seconds.
 """
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import page
+import style
+from matplotlib.figure import Figure
 
 from alignment_jax import losses, tabular
 
@@ -43,7 +47,7 @@ METHODS = (
   "PG, baseline E R_beta",
 )
 COPG, IPO, PLAIN, VALUE, REGULARIZED = range(len(METHODS))
-# Where each method ends on infinitely many pairs, found numerically.
+# Where each method ends on infinitely many pairs, computed numerically.
 FIXED_POINTS = (
   (0.70538, 0.25950, 0.03512),
   (0.4242, 0.3527, 0.2231),
@@ -58,8 +62,8 @@ LABELS = (
   r"PG, baseline $E_\pi R$",
   r"PG, baseline $E_\pi R_\beta$",
 )
-COLORS = ("#0072B2", "#D55E00", "#CC79A7", "#E69F00", "#009E73")
-MARKS = ("-", "--", ":", "-.", (0, (1, 1)))
+COLORS = (style.BLUE, style.ORANGE, style.PINK, style.YELLOW, style.GREEN)
+DASHES = ("-", "--", ":", "-.", (0, (1, 1)))
 
 
 def reproduce() -> page.Reproduction:
@@ -98,7 +102,7 @@ def reproduce() -> page.Reproduction:
 
 
 @jax.jit
-def _train(key):
+def _train(key: jax.Array) -> jax.Array:
   """Log-probs [EPOCHS + 1, rate, method, seed, arm]."""
   data, order = jax.random.split(key)
   rewards = jnp.array(REWARDS)
@@ -119,24 +123,24 @@ def _train(key):
   chosen, rejected = np.where(label, y1, y2), np.where(label, y2, y1)
   reference = jnp.full((len(RATES), SEEDS, 3), -jnp.log(3.0))
 
-  def loss(theta, shares):
-    # Runs do not share parameters: the gradient of the sum is each one's own.
+  def loss(theta: jax.Array, shares: jax.Array) -> jax.Array:
+    # Runs share no parameters: the gradient of the sum is each run's own.
     policy = jax.nn.log_softmax(theta)  # [rate, method, seed, arm]
-    held = jnp.broadcast_to(rewards[y1], (len(RATES), SEEDS, 18))
-    other = jnp.broadcast_to(rewards[y2], held.shape)
+    first_reward = jnp.broadcast_to(rewards[y1], (len(RATES), SEEDS, 18))
+    second_reward = jnp.broadcast_to(rewards[y2], first_reward.shape)
 
-    def copg(log_policy):
+    def copg(log_policy: jax.Array) -> jax.Array:
       return losses.copg_loss(
         log_policy[..., y1],
         log_policy[..., y2],
         reference[..., y1],
         reference[..., y2],
-        held,
-        other,
+        first_reward,
+        second_reward,
         beta=BETA,
       )
 
-    def ipo(log_policy):
+    def ipo(log_policy: jax.Array) -> jax.Array:
       return losses.ipo_loss(
         log_policy[..., chosen],
         log_policy[..., rejected],
@@ -145,17 +149,19 @@ def _train(key):
         tau=TAU,
       )
 
-    def gradient(log_policy, values):
+    def gradient(
+      log_policy: jax.Array, values: Callable[..., jax.Array]
+    ) -> jax.Array:
       regularized = rewards - BETA * (log_policy - reference)
       advantages = regularized - values(log_policy, regularized)[..., None]
       per_arm = losses.reinforce_loss(log_policy, advantages)
       return per_arm[..., y1] + per_arm[..., y2]
 
-    def no_value(log_policy, regularized):
+    def no_value(log_policy: jax.Array, regularized: jax.Array) -> jax.Array:
       del regularized
       return jnp.zeros_like(log_policy[..., 0])
 
-    def plain_value(log_policy, regularized):
+    def plain_value(log_policy: jax.Array, regularized: jax.Array) -> jax.Array:
       return tabular.expected(
         log_policy, jnp.broadcast_to(rewards, regularized.shape)
       )
@@ -174,12 +180,12 @@ def _train(key):
   rates = jnp.array(RATES)[:, None, None, None]
   batches = -(-PAIRS // BATCH)
 
-  def step(carry, shares):
+  def step(carry: Any, shares: jax.Array) -> tuple[Any, None]:
     theta, state = carry
     updates, state = adam.update(jax.grad(loss)(theta, shares), state)
     return (theta + rates * updates, state), None
 
-  def epoch(carry, key):
+  def epoch(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
     keys = jax.random.split(key, SEEDS)
     shuffled = jax.vmap(jax.random.permutation)(keys, cells)
     padded = jnp.pad(
@@ -199,124 +205,112 @@ def _train(key):
   return jnp.concatenate([jax.nn.log_softmax(theta)[None], curve])
 
 
-def _exact(start):
+def _exact(start: float) -> Iterator[page.Row]:
   reference = jnp.log(jnp.full(3, 1 / 3))
   optimum = np.exp(tabular.tilted(reference, jnp.array(REWARDS), tau=BETA))
-  yield page.Row(
-    quantity="optimal policy",
+  yield page.check(
+    "optimal policy",
+    optimum,
     published=page.numbers(FIXED_POINTS[COPG], 5),
     measured=page.numbers(optimum, 5),
-    criterion="within 1e-5",
-    holds=bool(np.abs(optimum - FIXED_POINTS[COPG]).max() < 1.1e-5),
+    equals=FIXED_POINTS[COPG],
+    tolerance=1.1e-5,
   )
-  yield page.Row(
-    quantity="regret of the reference",
+  yield page.check(
+    "regret of the reference",
+    start,
     published="0.29187",
     measured=page.number(start, 5),
-    criterion="within 1e-5",
-    holds=bool(abs(start - 0.29187) < 1.1e-5),
+    equals=0.29187,
+    tolerance=1.1e-5,
   )
 
 
-def _as_printed(regrets, start):
-  expected = ("0.0129; goes to 0", "0.152; biased", "0.635; increases")
-  expected += ("0.0275; improves, biased", "not in the paper; unbiased")
-  criteria = (
-    ("< 0.02", regrets[COPG] < 0.02),
-    ("0.15 +- 0.02", abs(regrets[IPO] - 0.15) <= 0.02),
-    ("> 0.5 and above its start", regrets[PLAIN] > max(0.5, start)),
-    ("between 0.02 and 0.05", 0.02 < regrets[VALUE] < 0.05),
-    ("none: no source has it", None),
+def _as_printed(regrets: np.ndarray, start: float) -> Iterator[page.Row]:
+  """At the paper's rate; the first policy, seeds and tau are not printed."""
+  published = ("0.0129; goes to 0", "0.152; biased", "0.635; increases")
+  published += ("0.0275; improves, biased",)
+  bounds: tuple[page.Bound, ...] = (
+    {"below": 0.02},
+    {"equals": 0.15, "tolerance": 0.02},
+    {"above": max(0.5, start), "of": "the larger of 0.5 and its start"},
+    {"above": 0.02, "below": 0.05},
   )
-  for name, regret, number, (criterion, holds) in zip(
-    METHODS, regrets, expected, criteria, strict=True
-  ):
-    yield page.Row(
-      quantity=f"{name}: regret after 100 epochs, lr 1e-3",
-      published=number,
-      measured=page.number(regret),
-      criterion=criterion,
-      holds=None if holds is None else bool(holds),
-      certain=False,  # the first policy, the seeds and tau are not printed
+  for i, bound in enumerate(bounds):
+    yield page.check(
+      f"{METHODS[i]}: regret after 100 epochs, lr 1e-3",
+      regrets[i],
+      published=published[i],
+      certain=False,
+      **bound,
     )
-  order = [regrets[i] for i in (COPG, VALUE, IPO, PLAIN)]
-  yield page.Row(
-    quantity="regrets of CoPG, PG with E R, IPO, PG without; lr 1e-3",
+  yield page.undecided(
+    f"{METHODS[REGULARIZED]}: regret after 100 epochs, lr 1e-3",
+    published="not in the paper; unbiased",
+    measured=page.number(regrets[REGULARIZED]),
+    why="no source has it",
+  )
+  yield page.check(
+    "regrets of CoPG, PG with E R, IPO, PG without; lr 1e-3",
+    [regrets[i] for i in (COPG, VALUE, IPO, PLAIN)],
     published="in this order (figure 1)",
-    measured=page.numbers(order),
-    criterion="strictly increasing",
-    holds=bool(np.all(np.diff(order) > 0)),
+    order="increasing",
     certain=False,
   )
 
 
-def _longer(regrets, policies):
-  criteria = {
-    COPG: ("0", "< 1e-6", regrets[COPG] < 1e-6, True),
-    IPO: ("0.1525", "0.15 +- 0.02", abs(regrets[IPO] - 0.15) <= 0.02, False),
-    PLAIN: ("0.6378", "> 0.5", regrets[PLAIN] > 0.5, True),
-    VALUE: ("0.0148", "> 0.01", regrets[VALUE] > 0.01, True),
-    REGULARIZED: (
-      "0 (not in the paper)",
-      "< 1e-3",
-      regrets[REGULARIZED] < 1e-3,
-      False,
-    ),
-  }
-  for i, (number, criterion, holds, certain) in criteria.items():
-    yield page.Row(
-      quantity=f"{METHODS[i]}: regret after 100 epochs, lr 1e-2",
-      published=number,
-      measured=page.number(regrets[i]),
-      criterion=criterion,
-      holds=bool(holds),
+def _longer(regrets: np.ndarray, policies: np.ndarray) -> Iterator[page.Row]:
+  """At ten times the paper's rate."""
+  claims: tuple[tuple[str, page.Bound, bool], ...] = (
+    ("0", {"below": 1e-6}, True),
+    ("0.1525", {"equals": 0.15, "tolerance": 0.02}, False),
+    ("0.6378", {"above": 0.5}, True),
+    ("0.0148", {"above": 0.01}, True),
+    ("0 (not in the paper)", {"below": 1e-3}, False),
+  )
+  for i, (published, bound, certain) in enumerate(claims):
+    yield page.check(
+      f"{METHODS[i]}: regret after 100 epochs, lr 1e-2",
+      regrets[i],
+      published=published,
       certain=certain,
+      **bound,
     )
   for i in (COPG, IPO, PLAIN, VALUE):
-    yield page.Row(
-      quantity=f"{METHODS[i]}: final policy, lr 1e-2",
+    yield page.check(
+      f"{METHODS[i]}: final policy, lr 1e-2",
+      policies[i],
       published=page.numbers(FIXED_POINTS[i]),
-      measured=page.numbers(policies[i]),
-      criterion="each within 0.02",
-      holds=bool(np.abs(policies[i] - FIXED_POINTS[i]).max() < 0.02),
+      equals=FIXED_POINTS[i],
+      tolerance=0.02,
       certain=i != IPO,
     )
 
 
-def _figure(regrets):
-  figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+def _figure(regrets: np.ndarray) -> Figure:
+  figure, axes = style.panels(2, width=10, height=4.6)
   epochs = np.arange(EPOCHS + 1)
   for rate, axis in enumerate(axes):
     for i, label in enumerate(LABELS):
       # What rounding leaves of zero has any sign.
       runs = np.maximum(regrets[:, rate, i], 1e-12)
-      axis.fill_between(
-        epochs,
-        runs.min(axis=1),
-        runs.max(axis=1),
-        color=COLORS[i],
-        alpha=0.2,
-        linewidth=0,
-      )
+      style.band(axis, epochs, runs.min(1), runs.max(1), color=COLORS[i])
       axis.plot(
         epochs,
         runs.mean(axis=1),
         color=COLORS[i],
-        linestyle=MARKS[i],
-        linewidth=2,
+        linestyle=DASHES[i],
         label=label,
       )
     axis.set_xlim(0, EPOCHS)
     axis.set_xlabel("epochs over 10,000 pairs")
-    axis.grid(alpha=0.3)
   axes[0].set_title("learning rate 1e-3, as in the paper")
   axes[1].set_title("learning rate 1e-2 (logarithmic axis)")
   axes[0].set_ylabel(r"regret $J(\pi^*) - J(\pi)$ (units of reward)")
   axes[0].set_ylim(-0.02, 0.72)
   axes[1].set_yscale("log")
   axes[1].set_ylim(1e-9, 2)
-  handles, labels = axes[0].get_legend_handles_labels()
-  figure.legend(handles, labels, loc="outside lower center", ncols=5)
+  style.key_below(figure, axes[0], columns=5)
   figure.suptitle(
     "Off-policy pairs: only CoPG, and PG with the regularized value, reach the"
     " optimum (mean and range of 5 seeds)"

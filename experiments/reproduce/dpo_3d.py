@@ -1,4 +1,4 @@
-"""DPO kills the rejected response, then drops the chosen one: "3D".
+"""DPO suppresses the rejected response, then drops the chosen one: "3D".
 
 Yan et al., 2024, "3D-properties: identifying challenges in DPO and charting a
 path forward" (arXiv:2406.07327; ICLR 2025), sections 3 and 4: the toy model.
@@ -22,12 +22,16 @@ was no such effect.
 Hardware: two CPU cores, seconds.
 """
 
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import page
+import style
+from matplotlib.figure import Figure
 
 from alignment_jax import losses
 
@@ -55,8 +59,7 @@ SHOWN = {
   "flex 0.02 on/on": r"Flex-DPO, $\beta^-$ = 0.02",
   "SFT 0.05 on/on": "DPO + 0.05 SFT",
 }
-COLORS = ("#0072B2", "#D55E00", "#009E73")
-MARKS = ("-", "--", "-.")
+COLORS = (style.BLUE, style.ORANGE, style.GREEN)
 CHOSEN, REJECTED, UNSEEN = range(3)
 
 
@@ -87,7 +90,7 @@ def reproduce() -> page.Reproduction:
   )
 
 
-def _init(key):
+def _init(key: jax.Array) -> list[dict[str, jax.Array]]:
   """Uniform on +-1 / sqrt(fan in), weights and biases: PyTorch's default."""
   sizes = (PROMPTS, WIDTH, WIDTH, RESPONSES)
   layers = []
@@ -105,7 +108,7 @@ def _init(key):
   return layers
 
 
-def _log_policy(params):
+def _log_policy(params: list[dict[str, jax.Array]]) -> jax.Array:
   """Log-probabilities [prompt, response]; a prompt is a one-hot vector."""
   hidden = jnp.eye(PROMPTS)
   for layer in params[:-1]:
@@ -114,17 +117,19 @@ def _log_policy(params):
 
 
 @jax.jit
-def _train():
+def _train() -> jax.Array:
   """Log-probs [case, epoch, seed, prompt, (chosen, rejected, unseen)]."""
   prompts = np.arange(PROMPTS)
   chosen, rejected = prompts, prompts + PROMPTS
   unseen = np.ones((PROMPTS, RESPONSES), bool)
   unseen[prompts, chosen] = unseen[prompts, rejected] = False
 
-  def descend(loss, params, steps):
+  def descend(
+    loss: Callable[[Any], jax.Array], params: Any, steps: int
+  ) -> tuple[Any, jax.Array]:
     optimizer = optax.adam(RATE)
 
-    def step(carry, _):
+    def step(carry: Any, _: None) -> tuple[Any, jax.Array]:
       params, state = carry
       updates, state = optimizer.update(jax.grad(loss)(params), state)
       params = optax.apply_updates(params, updates)
@@ -134,27 +139,33 @@ def _train():
     (params, _), curve = jax.lax.scan(step, carry, length=steps)
     return params, curve
 
-  def _likelihoods(params):
+  def _likelihoods(params: Any) -> jax.Array:
     log_policy = _log_policy(params)
     rest = jax.nn.logsumexp(log_policy, axis=-1, where=unseen)
     return jnp.stack(
       [log_policy[prompts, chosen], log_policy[prompts, rejected], rest], -1
     )
 
-  def run(start_chosen, start_rejected, beta_rejected, weight, key):
+  def run(
+    start_chosen: jax.Array,
+    start_rejected: jax.Array,
+    beta_rejected: jax.Array,
+    weight: jax.Array,
+    key: jax.Array,
+  ) -> jax.Array:
     rest = (1 - start_chosen - start_rejected) / (RESPONSES - 2)
     target = jnp.where(unseen, rest, 0.0)
     target = target.at[prompts, chosen].set(start_chosen)
     target = target.at[prompts, rejected].set(start_rejected)
 
-    def fit(params):
+    def fit(params: Any) -> jax.Array:
       log_policy = _log_policy(params)
       return jnp.sum(target * losses.cross_entropy_loss(log_policy)) / PROMPTS
 
     params, _ = descend(fit, _init(key), FIT_STEPS)
     reference = _log_policy(params)
 
-    def loss(params):
+    def loss(params: Any) -> jax.Array:
       log_policy = _log_policy(params)
       pair = losses.flex_dpo_loss(
         log_policy[prompts, chosen],
@@ -179,11 +190,11 @@ def _train():
   )
 
 
-def _gradient_rows():
+def _gradient_rows() -> Iterator[page.Row]:
   """|d loss / d probability| of the two responses, pi+ fixed, pi- falling."""
   chosen, reference = 0.3, 0.3
 
-  def loss(chosen, rejected):
+  def loss(chosen: jax.Array, rejected: jax.Array) -> jax.Array:
     return losses.dpo_loss(
       jnp.log(chosen),
       jnp.log(rejected),
@@ -197,12 +208,13 @@ def _gradient_rows():
     jnp.float32(chosen), rejected
   )
   error = np.abs(np.asarray(-down / up * rejected / chosen) - 1).max()
-  yield page.Row(
-    quantity="gradient ratio, rejected to chosen, against pi+ / pi-",
+  yield page.check(
+    "gradient ratio, rejected to chosen, against pi+ / pi-",
+    error,
     published="equal: grows without bound as pi- falls",
-    measured=f"relative error {error:.1e}",
-    criterion="< 1e-5 for pi- from 1e-2 to 1e-8",
-    holds=bool(error < 1e-5),
+    name="relative error",
+    below=1e-5,
+    where="pi- from 1e-2 to 1e-8",
   )
   # The power laws are limits: sigmoid(-m) is a power of pi- once m is large.
   far = jnp.geomspace(1e-30, 1e-36, 7)
@@ -218,142 +230,142 @@ def _gradient_rows():
       ("chosen", -up, BETA),
     ):
       slope = np.polyfit(np.log(where), np.log(gradient), 1)[0]
-      yield page.Row(
-        quantity=f"log-log slope of the {name}'s gradient, pi- {words}",
+      yield page.check(
+        f"log-log slope of the {name}'s gradient, pi- {words}",
+        slope,
         published=f"{power:g} for pi- to 0",
-        measured=page.number(slope),
-        criterion="within 0.02",
-        holds=bool(abs(slope - power) < 0.02),
+        equals=power,
+        tolerance=0.02,
         certain=certain,
       )
 
 
-def _dpo_rows(curves):
-  own = np.exp(curves["DPO on/on"]).mean(axis=2)  # [epoch, seed, 3]
-  mean = own.mean(axis=1)
+def _dpo_rows(curves: Mapping[str, np.ndarray]) -> Iterator[page.Row]:
+  on_policy = np.exp(curves["DPO on/on"]).mean(axis=2)  # [epoch, seed, 3]
+  mean = on_policy.mean(axis=1)
   peak, end = mean[:, CHOSEN].max(), mean[-1, CHOSEN]
-  spread = own[-1, :, CHOSEN].std(ddof=1)
+  spread = on_policy[-1, :, CHOSEN].std(ddof=1)
   log_rejected = curves["DPO on/on"][-1, ..., REJECTED].mean()
-  yield _toy(
+  yield page.check(
     "DPO on/on: peak of pi+ (epoch), pi+ at the end",
-    "0.772 (95), 0.463 (sd 0.12)",
-    f"{peak:.3f} ({mean[:, CHOSEN].argmax()}), {end:.3f} (sd {spread:.2f})",
-    "end <= 0.7 peak",
-    end <= 0.7 * peak,
+    end / peak,
+    published="0.772 (95), 0.463 (sd 0.12)",
+    measured=(
+      f"{peak:.3f} ({mean[:, CHOSEN].argmax()}), {end:.3f} (sd {spread:.2f})"
+    ),
+    name="end / peak",
+    at_most=0.7,
+    certain=False,
   )
-  yield _toy(
+  yield page.check(
     "DPO on/on: log pi- at the end (nats)",
-    "-66",
-    f"{log_rejected:.1f}",
-    "pi- < 1e-6",
-    log_rejected < np.log(1e-6),
+    log_rejected,
+    published="-66",
+    measured=f"{log_rejected:.1f}",
+    below=np.log(1e-6),
+    of="log 1e-6",
+    certain=False,
   )
-  yield _toy(
+  yield page.check(
     "DPO on/on: unseen mass, start to end",
-    "0.40 to 0.537",
-    f"{mean[0, UNSEEN]:.2f} to {mean[-1, UNSEEN]:.3f}",
-    "grows",
-    mean[-1, UNSEEN] > mean[0, UNSEEN],
+    mean[-1, UNSEEN] - mean[0, UNSEEN],
+    published="0.40 to 0.537",
+    measured=f"{mean[0, UNSEEN]:.2f} to {mean[-1, UNSEEN]:.3f}",
+    name="growth",
+    above=0,
+    certain=False,
   )
   ends = {
     name: np.exp(curves[f"DPO {name}"][-1]).mean(axis=(0, 1))
     for name in ("on/on", "on/off", "off/on", "off/off")
   }
-  yield _toy(
+  yield page.check(
     "DPO off/off: pi+ and unseen mass at the end",
-    "0.075, 0.925",
-    page.numbers(ends["off/off"][[CHOSEN, UNSEEN]]),
-    "unseen > 0.8",
-    ends["off/off"][UNSEEN] > 0.8,
+    ends["off/off"][UNSEEN],
+    published="0.075, 0.925",
+    measured=page.numbers(ends["off/off"][[CHOSEN, UNSEEN]]),
+    name="unseen",
+    above=0.8,
+    certain=False,
   )
-  unseen = [x[UNSEEN] for x in ends.values()]
+  unseen = np.array([x[UNSEEN] for x in ends.values()])
   cases = "chosen/rejected on/on, on/off, off/on, off/off"
-  yield _toy(
+  yield page.check(
     f"DPO unseen mass at the end; {cases}",
-    "on/on is best",
-    page.numbers(unseen),
-    "on/on is least",
-    unseen[0] == min(unseen),
+    unseen[1:] - unseen[0],
+    published="on/on is best",
+    measured=page.numbers(unseen),
+    name="others - on/on",
+    at_least=0,
+    certain=False,
   )
-  yield _toy(
+  yield page.check(
     "DPO unseen mass at the end, least of the other three cases",
-    "approach 1 by epoch 500",
-    page.number(min(unseen[1:]), 3),
-    "> 0.8",
-    min(unseen[1:]) > 0.8,
-  )
-
-
-def _cure_rows(curves):
-  def end(case):
-    return np.exp(curves[case][-1, ..., CHOSEN]).mean()
-
-  flex = [end(f"flex {b:g} on/on") for b in FLEX]
-  yield _toy(
-    "flex on/on: pi+ at the end; beta- .09, .08, .05, .02, .01, 0",
-    "0.62, 0.69, 0.82, 0.89, 0.91, 0.998",
-    page.numbers(flex),
-    "increasing, and >= 0.85 at 0.02",
-    np.all(np.diff(flex) > 0) and flex[FLEX.index(0.02)] >= 0.85,
-  )
-  sft = [end(f"SFT {c:g} on/on") for c in SFT]
-  yield _toy(
-    "DPO + SFT on/on: pi+ at the end; weight .01, .05, .1, .5",
-    "0.925, 0.984, 0.992, 0.997",
-    page.numbers(sft),
-    ">= 0.85 at 0.05",
-    sft[SFT.index(0.05)] >= 0.85,
-  )
-  off = [end("flex 0.02 off/off"), end("SFT 0.05 off/off")]
-  yield _toy(
-    "off/off: pi+ at the end; flex 0.02, SFT 0.05",
-    "0.78, 0.974",
-    page.numbers(off),
-    "both above DPO's",
-    min(off) > end("DPO off/off"),
-  )
-
-
-def _toy(quantity, published, measured, criterion, holds):
-  return page.Row(
-    quantity=quantity,
-    published=published,
-    measured=measured,
-    criterion=criterion,
-    holds=bool(holds),
+    min(unseen[1:]),
+    published="approach 1 by epoch 500",
+    measured=page.number(min(unseen[1:]), 3),
+    above=0.8,
     certain=False,
   )
 
 
-def _figure(curves):
-  figure, axes = plt.subplots(
-    1, len(SHOWN), figsize=(11.5, 3.9), sharey=True, layout="constrained"
+def _cure_rows(curves: Mapping[str, np.ndarray]) -> Iterator[page.Row]:
+  def end(case: str) -> float:
+    return np.exp(curves[case][-1, ..., CHOSEN]).mean()
+
+  flex = [end(f"flex {b:g} on/on") for b in FLEX]
+  yield page.check(
+    "flex on/on: pi+ at the end; beta- .09, .08, .05, .02, .01, 0",
+    flex,
+    published="0.62, 0.69, 0.82, 0.89, 0.91, 0.998",
+    order="increasing",
+    also=[
+      page.criterion(flex[FLEX.index(0.02)], at_least=0.85, where="at 0.02")
+    ],
+    certain=False,
   )
+  sft = [end(f"SFT {c:g} on/on") for c in SFT]
+  yield page.check(
+    "DPO + SFT on/on: pi+ at the end; weight .01, .05, .1, .5",
+    sft[SFT.index(0.05)],
+    published="0.925, 0.984, 0.992, 0.997",
+    measured=page.numbers(sft),
+    at_least=0.85,
+    where="at 0.05",
+    certain=False,
+  )
+  cured = [end("flex 0.02 off/off"), end("SFT 0.05 off/off")]
+  yield page.check(
+    "off/off: pi+ at the end; flex 0.02, SFT 0.05",
+    cured,
+    published="0.78, 0.974",
+    above=end("DPO off/off"),
+    of="DPO's",
+    certain=False,
+  )
+
+
+def _figure(curves: Mapping[str, np.ndarray]) -> Figure:
+  figure, axes = style.panels(len(SHOWN), width=12.5, height=3.9, sharey=True)
   epochs = np.arange(EPOCHS + 1)
   names = (r"chosen $\pi^+$", r"rejected $\pi^-$", "all unseen responses")
   for axis, (case, title) in zip(axes, SHOWN.items(), strict=True):
     probs = np.exp(curves[case]).mean(axis=2)  # [epoch, seed, 3]
     mean, spread = probs.mean(axis=1), probs.std(axis=1, ddof=1)
+    low, high = np.clip([mean - spread, mean + spread], 0, 1)
     for i, name in enumerate(names):
-      axis.fill_between(
-        epochs,
-        np.clip(mean[:, i] - spread[:, i], 0, 1),
-        np.clip(mean[:, i] + spread[:, i], 0, 1),
-        color=COLORS[i],
-        alpha=0.2,
-        linewidth=0,
-      )
+      style.band(axis, epochs, low[:, i], high[:, i], color=COLORS[i])
       axis.plot(
-        epochs, mean[:, i], MARKS[i], color=COLORS[i], linewidth=2, label=name
+        epochs, mean[:, i], style.DASHES[i], color=COLORS[i], label=name
       )
     axis.set_title(title)
     axis.set_xlabel("epochs (full batch)")
     axis.set_xlim(0, EPOCHS)
+    # The last number would touch the next panel's first.
+    axis.set_xticks(range(0, EPOCHS, 100))
     axis.set_ylim(-0.03, 1.03)
-    axis.grid(alpha=0.3)
   axes[0].set_ylabel("probability")
-  handles, labels = axes[0].get_legend_handles_labels()
-  figure.legend(handles, labels, loc="outside lower center", ncols=3)
+  style.key_below(figure, axes[0], columns=3)
   figure.suptitle(
     "DPO drops the rejected response, then the chosen one; both cures hold it"
     " up (mean and sd of 5 seeds)"

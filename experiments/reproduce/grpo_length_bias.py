@@ -1,4 +1,4 @@
-"""Dr. GRPO: the mean over each response's tokens makes wrong answers long.
+"""Dr. GRPO: the mean over each response's tokens makes wrong responses long.
 
 Liu et al., 2025 (arXiv:2503.20783, v1), on responses that are nothing but a
 length.
@@ -14,12 +14,14 @@ Hardware: one CPU core, about 15 s.
 """
 
 import functools
+from collections.abc import Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import page
+import style
+from matplotlib.figure import Figure
 
 from alignment_jax import losses
 
@@ -30,7 +32,7 @@ RATES = {"grpo": 0.3, "dapo": 0.3, "dr_grpo": 0.3 * CAP / START}
 NAMES = {"grpo": "GRPO", "dapo": "DAPO", "dr_grpo": "Dr. GRPO"}
 SEEDS = 4
 
-COLORS = {"grpo": "#D55E00", "dapo": "#009E73", "dr_grpo": "#0072B2"}
+COLORS = {"grpo": style.ORANGE, "dapo": style.GREEN, "dr_grpo": style.BLUE}
 
 
 def reproduce() -> page.Reproduction:
@@ -39,76 +41,15 @@ def reproduce() -> page.Reproduction:
     name: np.asarray(train(jax.random.key(0), aggregation=name))
     for name in RATES
   }
-  final = {name: curve[:, -1].mean(0) for name, curve in curves.items()}
-  ratio = {name: lengths[0] / lengths[1] for name, lengths in final.items()}
   stops = np.array([0.02, 0.05, 0.1, 0.2, 0.5, 0.8])
   biases = {
     name: np.asarray(exact_bias(jnp.array(stops), aggregation=name))
     for name in ("grpo", "dr_grpo")
   }
-  formula = -stops * np.log(stops) / (1 - stops) - stops
-  error = np.abs(biases["grpo"] - formula).max()
-  zero = np.abs(biases["dr_grpo"]).max()
-  tenth = biases["grpo"][list(stops).index(0.1)]
-  gap = advantage_gap(jax.random.key(1))
-  rows = [
-    page.Row(
-      quantity="GRPO's push on the stop logit per advantage, stop prob. 0.1",
-      published="E[1/L] - p = 0.1558",
-      measured=page.number(tenth),
-      criterion="0.1558 +- 1e-4",
-      holds=bool(abs(tenth - 0.1558) < 1e-4),
-    ),
-    page.Row(
-      quantity="the same against -p log p / (1 - p) - p, p = 0.02..0.8",
-      published="equal",
-      measured=f"error {page.number(error)}",
-      criterion="error < 1e-5",
-      holds=bool(error < 1e-5),
-    ),
-    page.Row(
-      quantity="Dr. GRPO's push on the stop logit, p = 0.02..0.8",
-      published="0",
-      measured=page.number(zero),
-      criterion="< 1e-5 in size",
-      holds=bool(zero < 1e-5),
-    ),
-    page.Row(
-      quantity="Dr. GRPO's advantages against (G - 1) / G times RLOO's",
-      published="equal",
-      measured=f"error {page.number(gap)}",
-      criterion="error < 1e-6",
-      holds=bool(gap < 1e-6),
-    ),
-    page.Row(
-      quantity="GRPO, mean length of wrong and right responses, tokens",
-      published="wrong grow, right shrink (our toy: at the cap, 1.03)",
-      measured=page.numbers(final["grpo"], 4),
-      criterion="ratio > 5",
-      holds=bool(ratio["grpo"] > 5),
-      certain=False,
-    ),
-    page.Row(
-      quantity="Dr. GRPO, mean length of wrong and right responses, tokens",
-      published="no bias (our toy: 10.0, 10.0)",
-      measured=page.numbers(final["dr_grpo"]),
-      criterion="ratio within 10% of 1",
-      holds=bool(abs(ratio["dr_grpo"] - 1) < 0.1),
-      certain=False,
-    ),
-    page.Row(
-      quantity="DAPO, mean length of wrong and right responses, tokens",
-      published="almost none (our toy: 10.3, 9.8)",
-      measured=page.numbers(final["dapo"]),
-      criterion="ratio within 10% of 1",
-      holds=bool(abs(ratio["dapo"] - 1) < 0.1),
-      certain=False,
-    ),
-  ]
   return page.Reproduction(
     title="Dr. GRPO: length bias of GRPO's aggregation",
     source="Liu et al., 2025 (arXiv:2503.20783, v1), the length bias",
-    rows=rows,
+    rows=[*bias_rows(stops, biases), *length_rows(curves)],
     figures={"grpo_length_bias": figure(curves, stops, biases["grpo"])},
     remarks=(
       f"{PROMPTS} prompts, groups of {GROUP}, {UPDATES} plain gradient steps,"
@@ -117,23 +58,84 @@ def reproduce() -> page.Reproduction:
       " say it): the same for GRPO and DAPO, larger for Dr. GRPO by its larger"
       " denominator, so that all three see gradients of one size. Half of it"
       " leaves GRPO's wrong responses at 61 tokens and right ones at 1.18. The"
-      " formula"
-      " is the expected gradient of the stop logit for a response of advantage"
-      " 1 whose length carries no information: with a positive advantage short"
-      " responses are reinforced more than long ones, with a negative one long"
-      " responses are punished less. DAPO's denominator is random, so a"
-      " trace of the bias is left."
+      " formula is the expected gradient of the stop logit for a response of"
+      " advantage 1 whose length carries no information: with a positive"
+      " advantage short responses are reinforced more than long ones, with a"
+      " negative one long responses are punished less. DAPO's denominator is"
+      " random, so a trace of the bias is left."
     ),
   )
 
 
+def bias_rows(
+  stops: np.ndarray, biases: Mapping[str, np.ndarray]
+) -> Iterator[page.Row]:
+  """The expected gradient of the stop logit, and the advantages."""
+  tenth = biases["grpo"][list(stops).index(0.1)]
+  yield page.check(
+    "GRPO's push on the stop logit per advantage, stop prob. 0.1",
+    tenth,
+    published="E[1/L] - p = 0.1558",
+    equals=0.1558,
+    tolerance=1e-4,
+  )
+  formula = -stops * np.log(stops) / (1 - stops) - stops
+  yield page.check(
+    "the same against -p log p / (1 - p) - p, p = 0.02..0.8",
+    np.abs(biases["grpo"] - formula).max(),
+    published="equal",
+    name="error",
+    below=1e-5,
+  )
+  yield page.check(
+    "Dr. GRPO's push on the stop logit, p = 0.02..0.8",
+    np.abs(biases["dr_grpo"]).max(),
+    published="0",
+    below=1e-5,
+    where="in size",
+  )
+  yield page.check(
+    "Dr. GRPO's advantages against (G - 1) / G times RLOO's",
+    advantage_gap(jax.random.key(1)),
+    published="equal",
+    name="error",
+    below=1e-6,
+  )
+
+
+def length_rows(curves: Mapping[str, np.ndarray]) -> Iterator[page.Row]:
+  """Where the mean lengths of wrong and right responses end."""
+  even: page.Bound = {"equals": 1, "tolerance": 0.1}
+  claims: dict[str, tuple[str, int, page.Bound]] = {
+    "grpo": (
+      "wrong grow, right shrink (our toy: at the cap, 1.03)",
+      4,
+      {"above": 5},
+    ),
+    "dr_grpo": ("no bias (our toy: 10.0, 10.0)", 3, even),
+    "dapo": ("almost none (our toy: 10.3, 9.8)", 3, even),
+  }
+  for name, (published, digits, bound) in claims.items():
+    wrong, right = curves[name][:, -1].mean(0)
+    yield page.check(
+      f"{NAMES[name]}, mean length of wrong and right responses, tokens",
+      wrong / right,
+      published=published,
+      measured=page.numbers([wrong, right], digits),
+      certain=False,
+      **{**bound, "name": "ratio"},
+    )
+
+
 @functools.partial(jax.jit, static_argnames="aggregation")
-def train(key, *, aggregation):
+def train(key: jax.Array, *, aggregation: str) -> jax.Array:
   """Mean lengths of wrong and right responses over updates, for all seeds."""
   start = jnp.full(2, jax.scipy.special.logit(1 / START))
 
-  def one(key):
-    def update(logits, key):
+  def one(key: jax.Array) -> jax.Array:
+    def update(
+      logits: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
       gradient = jax.grad(batch_loss)(logits, key, aggregation)
       logits = logits - RATES[aggregation] * gradient
       return logits, logits
@@ -144,7 +146,9 @@ def train(key, *, aggregation):
   return jax.vmap(one)(jax.random.split(key, SEEDS))
 
 
-def batch_loss(logits, key, aggregation):
+def batch_loss(
+  logits: jax.Array, key: jax.Array, aggregation: str
+) -> jax.Array:
   """On-policy loss of a batch; logits of stopping: wrong, right."""
   right_key, length_key = jax.random.split(key)
   shape = (PROMPTS, GROUP)
@@ -153,20 +157,26 @@ def batch_loss(logits, key, aggregation):
   scale = "none" if aggregation == "dr_grpo" else "group"
   advantages = losses.grpo_advantages(right.astype(float), scale=scale)
 
-  # The length is the first place where a geometric draw says stop.
+  # The length is the first step at which a geometric draw stops.
   uniform = jax.random.uniform(length_key, shape, minval=1e-7)
   going_on = jax.nn.log_sigmoid(-jax.lax.stop_gradient(stop))
   drawn = jnp.floor(jnp.log(uniform) / going_on) + 1
   return aggregate(stop, drawn, advantages, aggregation, CAP)
 
 
-def aggregate(stop, lengths, advantages, aggregation, cap):
+def aggregate(
+  stop: jax.Array,
+  lengths: jax.Array,
+  advantages: jax.Array,
+  aggregation: str,
+  cap: int,
+) -> jax.Array:
   """The loss of responses of given lengths (cut at `cap`), on-policy."""
-  place = jnp.arange(1, cap + 1)
+  step = jnp.arange(1, cap + 1)
   lengths = lengths[..., None]
-  mask = place <= lengths
+  mask = step <= lengths
   token_logprobs = jnp.where(
-    place == lengths,
+    step == lengths,
     jax.nn.log_sigmoid(stop)[..., None],
     jax.nn.log_sigmoid(-stop)[..., None],
   )
@@ -185,7 +195,7 @@ def aggregate(stop, lengths, advantages, aggregation, cap):
 
 
 @functools.partial(jax.jit, static_argnames="aggregation")
-def exact_bias(stops, *, aggregation):
+def exact_bias(stops: jax.Array, *, aggregation: str) -> jax.Array:
   """Expected push on the stop logit of a response with advantage 1.
 
   The sum over all lengths of their probability times minus the gradient.
@@ -193,10 +203,10 @@ def exact_bias(stops, *, aggregation):
   cap = 1024
   lengths = jnp.arange(1.0, cap + 1)
 
-  def one(logit, length):
+  def one(logit: jax.Array, length: jax.Array) -> jax.Array:
     return aggregate(logit[None], length[None], jnp.ones(1), aggregation, cap)
 
-  def over_lengths(stop):
+  def over_lengths(stop: jax.Array) -> jax.Array:
     chance = stop * (1 - stop) ** (lengths - 1)
     logit = jax.scipy.special.logit(stop)
     gradients = jax.vmap(jax.grad(one), in_axes=(None, 0))(logit, lengths)
@@ -205,41 +215,46 @@ def exact_bias(stops, *, aggregation):
   return jax.lax.map(over_lengths, stops)
 
 
-def advantage_gap(key):
+def advantage_gap(key: jax.Array) -> float:
   rewards = jax.random.normal(key, (100, GROUP))
   plain = losses.grpo_advantages(rewards, scale="none")
   rloo = losses.rloo_advantages(rewards)
   return float(jnp.abs(plain - (GROUP - 1) / GROUP * rloo).max())
 
 
-def mean_length(logits):
+def mean_length(logits: jax.Array) -> jax.Array:
   """E[min(L, CAP)] of a geometric length L, in tokens."""
   going_on = jax.nn.log_sigmoid(-logits)
   return -jnp.expm1(CAP * going_on) / jax.nn.sigmoid(logits)
 
 
-def figure(curves, stops, biases):
-  figure, axes = plt.subplots(
-    1, 2, figsize=(12, 4.4), layout="constrained", width_ratios=(3, 2)
-  )
+def figure(
+  curves: Mapping[str, np.ndarray], stops: np.ndarray, biases: np.ndarray
+) -> Figure:
+  figure, axes = style.panels(2, width=12, height=4.4, width_ratios=(3, 2))
   for name, curve in curves.items():
     for side, dash in ((0, "-"), (1, "--")):
       what = ("wrong", "right")[side]
       values = curve[..., side]
+      updates = np.arange(values.shape[1])
       axes[0].plot(
+        updates,
         values.mean(0),
         dash,
         color=COLORS[name],
         label=f"{NAMES[name]}, {what}",
       )
-      axes[0].fill_between(
-        np.arange(values.shape[1]),
-        values.min(0),
-        values.max(0),
-        color=COLORS[name],
-        alpha=0.12,
+      style.band(
+        axes[0], updates, values.min(0), values.max(0), color=COLORS[name]
       )
-  axes[0].axhline(CAP, color="grey", linewidth=0.8, linestyle=":")
+  style.note(
+    axes[0],
+    "DAPO and Dr. GRPO lie on each other",
+    (200, 10),
+    (0, 6),
+    ha="center",
+  )
+  axes[0].axhline(CAP, color=style.GREY, linewidth=0.8, linestyle=":")
   axes[0].set_yscale("log")
   ticks = (1, 2, 5, 10, 20, 50, CAP)
   axes[0].set_yticks(ticks, [str(tick) for tick in ticks])
@@ -260,12 +275,12 @@ def figure(curves, stops, biases):
     stops,
     biases,
     "o",
-    color="black",
+    color=style.BLACK,
     label="GRPO, expected gradient",
   )
   axes[1].axhline(0, color=COLORS["dr_grpo"], label="Dr. GRPO")
   axes[1].set_xlabel("p, probability of stopping per token")
-  axes[1].set_ylabel("push on the stop logit per advantage")
+  axes[1].set_ylabel("gradient of the stop logit, per advantage")
   axes[1].set_title("The bias, exactly")
   axes[1].legend(loc="lower center", bbox_to_anchor=(0.45, 0.08))
   return figure

@@ -14,12 +14,16 @@ values of tau are printed nowhere and are ours.
 Hardware: two CPU cores, seconds.
 """
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import page
+import style
+from matplotlib.figure import Figure
 
 from alignment_jax import losses, tabular
 
@@ -39,8 +43,9 @@ DATA = {
 # Finite, since 0 * -inf would be NaN where a one-hot picks another action.
 NEVER = -1e9
 STUDENT = 2.262  # 97.5 % point of Student's t with 9 degrees of freedom
-COLORS = ("#0072B2", "#D55E00", "#009E73")
-MARKS = ("-", "--", ":")
+COLORS = (style.BLUE, style.ORANGE, style.GREEN)
+DASHES = ("-", "--", ":")
+Probabilities = Mapping[tuple[str, str], np.ndarray]  # by method and data
 
 
 def reproduce() -> page.Reproduction:
@@ -71,7 +76,7 @@ def reproduce() -> page.Reproduction:
       steps,
       curves[:, :, list(DATA).index("D3'")],
       "Labels $D_3'$ = {a beats b, c beats b}: DPO never takes b again, IPO"
-      " lowers it as $\\tau$ falls",
+      " lowers it as $\\tau$ falls ($\\pi$(a) and $\\pi$(c) coincide)",
     ),
   }
   return page.Reproduction(
@@ -95,7 +100,7 @@ def reproduce() -> page.Reproduction:
 
 
 @jax.jit
-def _train():
+def _train() -> jax.Array:
   """Log-probs [STEPS / EVERY + 1, method, data, tau, seed, action]."""
   n = len(DATA)
   sizes = np.array([len(pairs) for pairs in DATA.values()])
@@ -110,16 +115,16 @@ def _train():
   reference = jax.nn.log_softmax(jnp.asarray(allowed))
   taus = jnp.array(TAUS)[:, None, None]
 
-  def log_policy(theta):
+  def log_policy(theta: jax.Array) -> jax.Array:
     return jax.nn.log_softmax(theta + allowed)
 
-  def pick(log_probs, actions):
+  def pick(log_probs: jax.Array, actions: np.ndarray) -> jax.Array:
     return jnp.einsum("dtsa,dpa->dtsp", log_probs, actions)
 
-  def loss(theta, shares):
-    # Runs do not share parameters: the gradient of the sum is each one's own.
+  def loss(theta: jax.Array, shares: jax.Array) -> jax.Array:
+    # Runs share no parameters: the gradient of the sum is each run's own.
     total = 0.0
-    held = jnp.broadcast_to(reference, theta.shape[1:])
+    references = jnp.broadcast_to(reference, theta.shape[1:])
     for method, value in zip(
       METHODS,
       (
@@ -132,8 +137,8 @@ def _train():
       per_pair = value(
         pick(policy, winners),
         pick(policy, losers),
-        pick(held, winners),
-        pick(held, losers),
+        pick(references, winners),
+        pick(references, losers),
       )
       total += jnp.sum(shares[:, None] * per_pair)
     return total
@@ -144,12 +149,12 @@ def _train():
   shares = jax.nn.one_hot(drawn, sizes.max()).mean(axis=-2)
   optimizer = optax.adam(0.01)
 
-  def step(carry, shares):
+  def step(carry: Any, shares: jax.Array) -> tuple[Any, None]:
     theta, state = carry
     updates, state = optimizer.update(jax.grad(loss)(theta, shares), state)
     return (optax.apply_updates(theta, updates), state), None
 
-  def block(carry, shares):
+  def block(carry: Any, shares: jax.Array) -> tuple[Any, jax.Array]:
     carry, _ = jax.lax.scan(step, carry, shares)
     return carry, log_policy(carry[0])
 
@@ -162,28 +167,30 @@ def _train():
   return jnp.concatenate([log_policy(theta)[None], curve])
 
 
-def _two_actions(probs):
+def _two_actions(probs: Probabilities) -> Iterator[page.Row]:
   for i, tau in enumerate(TAUS):
     exact = 1 / (1 + np.exp(-1 / (2 * tau)))
-    measured = probs["IPO", "E1"][i, A]
-    yield page.Row(
-      quantity=f"E1, IPO: pi(y1), tau {tau:g}",
+    yield page.check(
+      f"E1, IPO: pi(y1), tau {tau:g}",
+      probs["IPO", "E1"][i, A],
       published=page.number(exact),
-      measured=page.number(measured),
-      criterion="within 0.001 of sigmoid(1 / (2 tau))",
-      holds=bool(abs(measured - exact) < 0.001),
+      equals=exact,
+      tolerance=0.001,
+      of="sigmoid(1 / (2 tau))",
     )
   worst = probs["DPO", "E1"][:SHOWN, A].min()
-  yield page.Row(
-    quantity="E1, DPO: least pi(y1), tau 0.1, 0.5, 1",
+  yield page.check(
+    "E1, DPO: least pi(y1), tau 0.1, 0.5, 1",
+    worst,
     published="1 for every tau",
     measured=page.number(worst, 6),
-    criterion="> 0.999",
-    holds=bool(worst > 0.999),
+    above=0.999,
   )
 
 
-def _total_order(probs, final):
+def _total_order(
+  probs: Probabilities, final: Probabilities
+) -> Iterator[page.Row]:
   log_mu = jnp.log(jnp.full(3, 1 / 3))
   wins = jnp.array([[0.5, 1, 1], [0, 0.5, 1], [0, 0, 0.5]])
   for i, tau in enumerate(TAUS):
@@ -194,142 +201,137 @@ def _total_order(probs, final):
   for i, tau in enumerate(TAUS[:SHOWN]):
     # Of the others' log-probs: 1 - pi(a) itself rounds to 0.
     rest = np.exp(final["DPO", "D1"][i][:, 1:]).sum(-1).mean()
-    yield page.Row(
-      quantity=f"D1, DPO: 1 - pi(a), tau {tau:g}",
+    yield page.check(
+      f"D1, DPO: 1 - pi(a), tau {tau:g}",
+      rest,
       published="deterministic on a for every tau",
       measured=f"{rest:.1e}",
-      criterion="pi(a) > 0.999",
-      holds=bool(rest < 1e-3),
+      below=1e-3,
     )
-  last = probs["DPO", "D1"][-1, A]
-  yield page.Row(
-    quantity="D1, DPO: pi(a), tau 10",
+  yield page.check(
+    "D1, DPO: pi(a), tau 10",
+    probs["DPO", "D1"][-1, A],
     published="0.818 and rising",
-    measured=page.number(last),
-    criterion="within 0.02",
-    holds=bool(abs(last - 0.818) < 0.02),
+    equals=0.818,
+    tolerance=0.02,
   )
-  ours = probs["IPO", "D1"][:, A]
-  yield page.Row(
-    quantity="D1, IPO: pi(a), tau 0.1, 0.5, 1, 10",
+  yield page.check(
+    "D1, IPO: pi(a), tau 0.1, 0.5, 1, 10",
+    probs["IPO", "D1"][:, A],
     published="less greedy for larger tau",
-    measured=page.numbers(ours),
-    criterion="strictly decreasing",
-    holds=bool(np.all(np.diff(ours) < 0)),
+    order="decreasing",
   )
 
 
-def _cycle(probs):
+def _cycle(probs: Probabilities) -> Iterator[page.Row]:
   for method in METHODS:
-    far = np.abs(probs[method, "D2"] - 1 / 3).max()
-    yield page.Row(
-      quantity=f"D2 (a cycle), {method}: distance from uniform, every tau",
+    yield page.check(
+      f"D2 (a cycle), {method}: distance from uniform, every tau",
+      np.abs(probs[method, "D2"] - 1 / 3).max(),
       published="named, not plotted; optimum is uniform",
-      measured=page.number(far),
-      criterion="< 0.02",
-      holds=bool(far < 0.02),
+      below=0.02,
       certain=False,
     )
 
 
-def _as_printed(probs, final):
+def _as_printed(
+  probs: Probabilities, final: Probabilities
+) -> Iterator[page.Row]:
   for method in METHODS:
     mean = np.abs(probs[method, "D3"] - 1 / 3).max()
     seed = np.abs(np.exp(final[method, "D3"]) - 1 / 3).max()
-    yield page.Row(
-      quantity=(
-        f"D3 as printed, {method}: distance from uniform, every tau (mean of"
-        " seeds; one seed)"
-      ),
+    yield page.check(
+      f"D3 as printed, {method}: distance from uniform, every tau (mean of"
+      " seeds; one seed)",
+      mean,
       published="an action without a win is dropped (DPO) or lowered (IPO)",
       measured=f"{mean:.3f}; {seed:.3f}",
-      criterion="> 0.05, since the figure shows a fall",
-      holds=bool(mean > 0.05),
+      above=0.05,
+      where="since the figure shows a fall",
       certain=False,
     )
 
 
-def _inferred(probs):
+def _inferred(probs: Probabilities) -> Iterator[page.Row]:
   for i, tau in enumerate(TAUS):
     exact = np.exp(jax.nn.log_softmax(jnp.array([1.0, 0.0, 1.0]) / (2 * tau)))
     yield _near(
       f"D3', IPO: pi(a, b, c), tau {tau:g}", exact, probs, "D3'", i, False
     )
   worst = probs["DPO", "D3'"][:SHOWN, B].max()
-  yield page.Row(
-    quantity="D3', DPO: largest pi(b), tau 0.1, 0.5, 1",
+  yield page.check(
+    "D3', DPO: largest pi(b), tau 0.1, 0.5, 1",
+    worst,
     published="an action without a win goes to 0 for every tau",
     measured=f"{worst:.1e}",
-    criterion="< 1e-4",
-    holds=bool(worst < 1e-4),
+    below=1e-4,
     certain=False,
   )
-  last = probs["DPO", "D3'"][-1, B]
-  yield page.Row(
-    quantity="D3', DPO: pi(b), tau 10",
+  yield page.check(
+    "D3', DPO: pi(b), tau 10",
+    probs["DPO", "D3'"][-1, B],
     published="0.074 and falling",
-    measured=page.number(last),
-    criterion="within 0.02",
-    holds=bool(abs(last - 0.074) < 0.02),
+    equals=0.074,
+    tolerance=0.02,
     certain=False,
   )
 
 
-def _near(quantity, exact, probs, data, index, certain=True):
+def _near(
+  quantity: str,
+  exact: np.ndarray,
+  probs: Probabilities,
+  data: str,
+  index: int,
+  certain: bool = True,
+) -> page.Row:
   measured = probs["IPO", data][index]
-  return page.Row(
-    quantity=quantity,
+  return page.check(
+    quantity,
+    measured,
     published=page.numbers(exact, 4),
     measured=page.numbers(measured, 4),
-    criterion="each within 0.02 of the closed form",
-    holds=bool(np.abs(measured - exact).max() < 0.02),
+    equals=exact,
+    tolerance=0.02,
+    of="the closed form",
     certain=certain,
   )
 
 
-def _figure(steps, curves, title):
+def _figure(steps: np.ndarray, curves: np.ndarray, title: str) -> Figure:
   """Curves [time, method, tau, seed, action]: methods down, taus across."""
-  figure, axes = plt.subplots(
-    len(METHODS),
-    SHOWN,
-    figsize=(10, 5.6),
-    sharex=True,
-    sharey=True,
-    layout="constrained",
+  figure, axes = style.panels(
+    SHOWN, rows=len(METHODS), width=10, height=5.6, sharex=True, sharey=True
   )
+  thousands = steps / 1000
   for i, method in enumerate(METHODS):
     for j in range(SHOWN):
       axis = axes[i, j]
       runs = curves[:, i, j]
       mean = runs.mean(axis=1)
-      band = STUDENT * runs.std(axis=1, ddof=1) / SEEDS**0.5
+      error = STUDENT * runs.std(axis=1, ddof=1) / SEEDS**0.5
+      low, high = mean - error, mean + error
       for action, name in enumerate("abc"):
-        axis.fill_between(
-          steps / 1000,
-          mean[:, action] - band[:, action],
-          mean[:, action] + band[:, action],
-          color=COLORS[action],
-          alpha=0.25,
-          linewidth=0,
+        color = COLORS[action]
+        style.band(
+          axis, thousands, low[:, action], high[:, action], color=color
         )
         axis.plot(
-          steps / 1000,
+          thousands,
           mean[:, action],
-          MARKS[action],
-          color=COLORS[action],
+          DASHES[action],
+          color=color,
           label=f"$\\pi$({name})",
         )
       axis.set_title(f"{method}, $\\tau$ = {TAUS[j]:g}")
       axis.set_ylim(-0.03, 1.03)
       axis.set_xlim(0, STEPS / 1000)
-      axis.grid(alpha=0.3)
   for axis in axes[-1]:
     axis.set_xlabel("Adam steps (thousands)")
   for axis in axes[:, 0]:
     axis.set_ylabel("probability of the action")
   figure.suptitle(title)
-  handles, labels = axes[0, 0].get_legend_handles_labels()
-  figure.legend(handles, labels, loc="outside lower center", ncols=3)
+  style.key_below(figure, axes[0, 0], columns=3)
   return figure
 
 

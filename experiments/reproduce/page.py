@@ -105,7 +105,7 @@ def criterion(value: ArrayLike, **bound: Unpack[Bound]) -> Criterion:
   tolerance, of = bound.get("tolerance", 0.0), bound.get("of")
 
   def limit(number: float) -> str:
-    return f"{of} = {_short(number)}" if of else _short(number)
+    return f"{of} = {number:.3g}" if of else _short(number)
 
   texts, holds = [], []
   if "above" in bound and "below" in bound:
@@ -184,14 +184,12 @@ def check(
   )
 
 
-def undecided(
-  quantity: str, value: ArrayLike, *, published: str, why: str
-) -> Row:
+def undecided(quantity: str, *, published: str, measured: str, why: str) -> Row:
   """A row that reports a number of which no source says what it must be."""
   return Row(
     quantity=quantity,
     published=published,
-    measured=_shown(value),
+    measured=measured,
     criterion=f"none: {why}",
     holds=None,
     certain=False,

@@ -2,7 +2,7 @@
 
 Wulfmeier et al., 2024, "Imitating language via scalable inverse reinforcement
 learning" (arXiv:2409.01369, v2; NeurIPS 2024), eq. 14: the mechanism behind its
-claim of more diverse answers than maximum likelihood.
+claim of more diverse responses than maximum likelihood.
 
     python experiments/reproduce/soft_q_tree.py
 
@@ -18,12 +18,16 @@ which is not confirmed for the paper; a single choice has no next state.
 Hardware: two CPU cores, seconds.
 """
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import page
+import style
+from matplotlib.figure import Figure
 
 from alignment_jax import losses
 
@@ -39,8 +43,7 @@ KNOWN_ONE = {
   1.0: (0.40777, 0.33030, 0.18277, 0.07916),
 }
 KNOWN_ENTROPIES = {0.0: 1.2023, 0.1: 1.2391, 1.0: 1.3378, 10.0: 1.3836}
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-MARKS = ("-", "--", "-.", ":")
+COLORS = (style.BLUE, style.ORANGE, style.GREEN, style.PINK)
 
 
 def reproduce() -> page.Reproduction:
@@ -64,14 +67,20 @@ def reproduce() -> page.Reproduction:
 
 
 @jax.jit
-def _solve(lams):
+def _solve(lams: np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Policies at the minima for each lam.
 
   Of four tokens; of the four and one more that is never shown; of pairs of
   tokens.
   """
 
-  def expected(shares, q, prefixes, tokens, lam):
+  def expected(
+    shares: Any,
+    q: jax.Array,
+    prefixes: np.ndarray,
+    tokens: np.ndarray,
+    lam: jax.Array,
+  ) -> jax.Array:
     """Loss of trajectories with given shares; tables of logits per prefix."""
     values = jax.nn.logsumexp(q, axis=-1)
     loss = losses.soft_q_loss(
@@ -83,10 +92,12 @@ def _solve(lams):
     )
     return jnp.sum(jnp.asarray(shares) * loss.sum(axis=-1))
 
-  def minimize(loss, q):
+  def minimize(
+    loss: Callable[[jax.Array], jax.Array], q: jax.Array
+  ) -> jax.Array:
     optimizer = optax.adam(optax.cosine_decay_schedule(RATE, STEPS))
 
-    def step(carry, _):
+    def step(carry: Any, _: None) -> tuple[Any, None]:
       q, state = carry
       updates, state = optimizer.update(jax.grad(loss)(q), state)
       return (optax.apply_updates(q, updates), state), None
@@ -100,7 +111,7 @@ def _solve(lams):
   prefixes = np.stack([np.zeros_like(first), 1 + first], axis=-1)
   tokens = np.stack([first, second], axis=-1)
 
-  def solve(lam):
+  def solve(lam: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     one, holed = (
       minimize(
         lambda q: expected(ONE, q, here, shown, lam), jnp.zeros((1, width))
@@ -119,71 +130,69 @@ def _solve(lams):
   return jax.vmap(solve)(lams)
 
 
-def _one_rows(one, holed):
+def _one_rows(one: np.ndarray, holed: np.ndarray) -> Iterator[page.Row]:
   for lam, policy in KNOWN_ONE.items():
     measured = one[LAMS.index(lam)]
-    yield page.Row(
-      quantity=f"one choice: policy at lam {lam:g}",
+    yield page.check(
+      f"one choice: policy at lam {lam:g}",
+      measured,
       published=page.numbers(policy, 5),
       measured=page.numbers(measured, 5),
-      criterion="within 2e-4",
-      holds=bool(np.abs(measured - policy).max() < 2e-4),
+      equals=policy,
+      tolerance=2e-4,
     )
-  far = np.abs(one[-1] - 0.25).max()
-  yield page.Row(
-    quantity=f"one choice: distance from uniform at lam {LIMIT:g}",
+  yield page.check(
+    f"one choice: distance from uniform at lam {LIMIT:g}",
+    np.abs(one[-1] - 0.25).max(),
     published="0 as lam grows",
-    measured=page.number(far),
-    criterion="< 0.01",
-    holds=bool(far < 0.01),
+    below=0.01,
   )
-  hole = holed[: len(LAMS), -1]
-  yield page.Row(
-    quantity="one choice: a fifth token, never shown; lam 0, 0.1, 1, 10",
+  yield page.check(
+    "one choice: a fifth token, never shown; lam 0, 0.1, 1, 10",
+    holed[: len(LAMS), -1],
     published="uniform over what was shown, for large lam",
-    measured=page.numbers(hole),
-    criterion="each < 0.001",
-    holds=bool(np.all(hole < 1e-3)),
+    below=1e-3,
     certain=False,
   )
 
 
-def _entropy(policies):
+def _entropy(policies: np.ndarray) -> np.ndarray:
   return -(policies * np.log(policies)).sum(axis=-1)
 
 
-def _tree_rows(tree):
+def _tree_rows(tree: np.ndarray) -> Iterator[page.Row]:
   entropies = _entropy(tree)
   for i, lam in enumerate(LAMS):
-    yield page.Row(
-      quantity=f"two choices: entropy at lam {lam:g} (nats)",
+    yield page.check(
+      f"two choices: entropy at lam {lam:g} (nats)",
+      entropies[i],
       published=page.number(KNOWN_ENTROPIES[lam]),
-      measured=page.number(entropies[i]),
-      criterion="within 2e-4",
-      holds=bool(abs(entropies[i] - KNOWN_ENTROPIES[lam]) < 2e-4),
+      equals=KNOWN_ENTROPIES[lam],
+      tolerance=2e-4,
       certain=lam == 0,  # the rest depends on the gradient through V
     )
-  yield page.Row(
-    quantity=f"two choices: entropy at lam {LIMIT:g} (nats)",
+  yield page.check(
+    f"two choices: entropy at lam {LIMIT:g} (nats)",
+    entropies[-1],
     published="log 4 = 1.3863 as lam grows",
-    measured=page.number(entropies[-1]),
-    criterion="within 0.001",
-    holds=bool(abs(entropies[-1] - np.log(4)) < 1e-3),
+    equals=np.log(4),
+    tolerance=1e-3,
+    of="log 4",
     certain=False,
   )
   rare = tree[: len(LAMS), 1]
-  yield page.Row(
-    quantity="two choices: the rarest (5 %), lam 0, 0.1, 1, 10",
-    published="TD term makes answers more diverse (on T5, PaLM 2)",
-    measured=page.numbers(rare),
-    criterion="increasing, at most 1/4",
-    holds=bool(np.all(np.diff(rare) > 0) and rare[-1] <= 0.25 + 1e-4),
+  yield page.check(
+    "two choices: the rarest (5 %), lam 0, 0.1, 1, 10",
+    rare,
+    published="TD term makes responses more diverse (on T5, PaLM 2)",
+    order="increasing",
+    also=[page.criterion(rare[-1], name="last", at_most=0.25, tolerance=1e-4)],
     certain=False,
   )
 
 
-def _figure(one, tree):
-  figure, axes = plt.subplots(1, 3, figsize=(11, 4.2), layout="constrained")
+def _figure(one: np.ndarray, tree: np.ndarray) -> Figure:
+  figure, axes = style.panels(3, width=11, height=4.2)
   panels = (
     (axes[0], one, ONE, "abcd", "one choice"),
     (axes[1], tree, TREE, ("00", "01", "10", "11"), "two choices"),
@@ -194,20 +203,19 @@ def _figure(one, tree):
         CURVE,
         policies[:, i],
         color=COLORS[i],
-        linestyle=MARKS[i],
-        linewidth=2,
+        linestyle=style.DASHES[i],
         label=f"{name}: {shares[i]:g}",
       )
-    axis.axhline(0.25, color="grey", linewidth=0.8)
+    axis.axhline(0.25, color=style.GREY, linewidth=0.8)
     axis.set_ylim(0, 0.8)
     axis.set_ylabel("probability under the policy")
     axis.set_title(title)
     axis.legend(title="share of demonstrations", ncols=2, loc="upper right")
-  axes[2].plot(CURVE, _entropy(one), color="#0072B2", label="one choice")
+  axes[2].plot(CURVE, _entropy(one), color=style.BLUE, label="one choice")
   axes[2].plot(
-    CURVE, _entropy(tree), "--", color="#D55E00", label="two choices"
+    CURVE, _entropy(tree), "--", color=style.ORANGE, label="two choices"
   )
-  axes[2].axhline(np.log(4), color="grey", linewidth=0.8, label="log 4")
+  axes[2].axhline(np.log(4), color=style.GREY, linewidth=0.8, label="log 4")
   axes[2].set_ylabel("entropy of the policy (nats)")
   axes[2].set_title("diversity")
   axes[2].legend(loc="lower right")
@@ -215,7 +223,6 @@ def _figure(one, tree):
     axis.set_xscale("log")
     axis.set_xlim(CURVE[0], CURVE[-1])
     axis.set_xlabel(r"weight of the squared rewards $\lambda$")
-    axis.grid(alpha=0.3)
   figure.suptitle(
     "Small rewards along demonstrations: what was shown becomes equally likely"
   )

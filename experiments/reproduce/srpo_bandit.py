@@ -1,4 +1,4 @@
-"""SRPO ranks the arms alike for any data; IPO and DPO can be turned around.
+"""SRPO ranks the arms alike for any data; IPO and DPO can be reversed.
 
 Choi et al., 2024, "Self-improving robust preference optimization"
 (arXiv:2406.01660; ICLR 2025), the bandit with three arms.
@@ -16,12 +16,16 @@ is skewed, the numbers of IPO and DPO are for all ordered pairs.
 Hardware: two CPU cores, seconds.
 """
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import page
+import style
+from matplotlib.figure import Figure
 
 from alignment_jax import losses, tabular
 
@@ -35,7 +39,7 @@ BEHAVIORS = {
 METHODS = ("SRPO", "IPO", "DPO")
 BETA, ALPHA = 1.0, 0.5
 STEPS, BATCH, SEEDS, RATE = 4_000, 64, 5, 0.05
-# The closed forms as we had them written down: method, mu, policy.
+# The closed forms as noted earlier: method, mu, policy, tolerance.
 KNOWN = (
   ("IPO", "uniform", (0.3618, 0.2566, 0.3816), 1e-4),
   ("DPO", "uniform", (0.405, 0.069, 0.527), 1e-3),
@@ -43,7 +47,7 @@ KNOWN = (
   ("DPO", "(.2, .7, .1)", (0.661, 0.047, 0.293), 1e-3),
   ("IPO", "(.1, .8, .1)", (0.400, 0.256, 0.344), 1e-3),
 )
-COLORS = ("#0072B2", "#D55E00", "#009E73")
+COLORS = (style.BLUE, style.ORANGE, style.GREEN)
 HATCHES = ("", "//", "..")
 
 
@@ -65,16 +69,16 @@ def reproduce() -> page.Reproduction:
       "Trained policies are means over five seeds of tabular policies on"
       " sampled pairs with sampled labels (Adam, 4,000 steps, batches of 64,"
       " beta = tau = 1, alpha = 0.5). For mu = (.7, .2, .1) neither IPO nor"
-      " DPO turns around with this matrix. A revision does not raise the win"
-      " rate of the exact optimum, whose generator leaves nothing to improve;"
-      " it does for a generator that is still the reference. The matrix of"
-      " preferences is as remembered, and the published numbers are an earlier"
-      " check of ours with it."
+      " DPO changes its preference with this matrix. A revision does not raise"
+      " the win rate of the exact optimum, whose generator leaves nothing to"
+      " improve; it does for a generator that is still the reference. The"
+      " matrix of preferences is as remembered, and the published numbers are"
+      " an earlier check of ours with it."
     ),
   )
 
 
-def _optima(behavior, preferences):
+def _optima(behavior: tuple[float, ...], preferences: jax.Array) -> np.ndarray:
   """The three closed forms for one mu, [method, arm] probabilities."""
   log_mu = jnp.log(jnp.array(behavior))
   uniform = jnp.log(jnp.full(3, 1 / 3))
@@ -91,10 +95,12 @@ def _optima(behavior, preferences):
 
 
 @jax.jit
-def _train(key, preferences):
+def _train(
+  key: jax.Array, preferences: jax.Array
+) -> tuple[jax.Array, jax.Array]:
   """Policies [method, mu, seed, arm], and a reviser [seed, shown, arm] alone.
 
-  The reviser of the second answer learns while the generator stays at the
+  The reviser of the second response learns while the generator stays at the
   reference.
   """
   behaviors = jnp.array(list(BEHAVIORS.values()))
@@ -103,7 +109,9 @@ def _train(key, preferences):
   uniform = -jnp.log(3.0)
   y1, y2 = (x.reshape(-1) for x in np.indices((3, 3)))  # winner, loser
 
-  def srpo(log_policy, log_reviser):  # one loss per (winner, loser)
+  def srpo(
+    log_policy: jax.Array, log_reviser: jax.Array
+  ) -> jax.Array:  # one loss per (winner, loser)
     policy = (
       log_policy[..., y1],
       log_policy[..., y2],
@@ -112,16 +120,18 @@ def _train(key, preferences):
       log_reviser[..., y2, y2],
       log_reviser[..., y1, y2],
     )
-    held = jnp.full(policy[0].shape, uniform)
-    return losses.srpo_loss(*policy, *[held] * 6, beta=BETA, alpha=ALPHA)
+    reference = jnp.full(policy[0].shape, uniform)
+    return losses.srpo_loss(*policy, *[reference] * 6, beta=BETA, alpha=ALPHA)
 
-  def pairwise(loss, log_policy, **coefficient):
+  def pairwise(
+    loss: Callable[..., jax.Array], log_policy: jax.Array, **coefficient: float
+  ) -> jax.Array:
     chosen, rejected = log_policy[..., y1], log_policy[..., y2]
-    held = jnp.full(chosen.shape, uniform)
-    return loss(chosen, rejected, held, held, **coefficient)
+    reference = jnp.full(chosen.shape, uniform)
+    return loss(chosen, rejected, reference, reference, **coefficient)
 
-  def loss(theta, shares):
-    # Runs do not share parameters: the gradient of the sum is each one's own.
+  def loss(theta: dict[str, jax.Array], shares: jax.Array) -> jax.Array:
+    # Runs share no parameters: the gradient of the sum is each run's own.
     policy = jax.nn.log_softmax(theta["policy"])
     reviser = jax.nn.log_softmax(theta["reviser"])
     alone = jax.nn.log_softmax(theta["alone"])
@@ -131,7 +141,7 @@ def _train(key, preferences):
     total += jnp.sum(shares * pairwise(losses.dpo_loss, policy[2], beta=BETA))
     return total + jnp.sum(shares[0] * srpo(frozen, alone))
 
-  def draw(key):
+  def draw(key: jax.Array) -> jax.Array:
     """How often each (winner, loser) is in the batch, over its size."""
     pairs, labels = jax.random.split(key)
     arms = jax.random.categorical(
@@ -144,7 +154,7 @@ def _train(key, preferences):
     cell = jnp.where(won, a * 3 + b, b * 3 + a)
     return jax.nn.one_hot(cell, 9).mean(axis=-2)
 
-  def step(carry, key):
+  def step(carry: Any, key: jax.Array) -> tuple[Any, None]:
     theta, state = carry
     updates, state = optimizer.update(jax.grad(loss)(theta, draw(key)), state)
     return (optax.apply_updates(theta, updates), state), None
@@ -160,7 +170,9 @@ def _train(key, preferences):
   return jax.nn.softmax(theta["policy"]), jax.nn.softmax(theta["alone"])
 
 
-def _closed_forms(exact, preferences):
+def _closed_forms(
+  exact: np.ndarray, preferences: jax.Array
+) -> Iterator[page.Row]:
   names = list(BEHAVIORS)
   srpo = (0.3553, 0.2571, 0.3876)
   yield _closed("SRPO, any mu", srpo, exact[0, 0], 1e-4)
@@ -176,85 +188,97 @@ def _closed_forms(exact, preferences):
   yield _closed("SRPO, beta 0.1", (0.126, 0.007, 0.867), small, 1e-3)
 
 
-def _closed(name, published, measured, tolerance):
+def _closed(
+  name: str,
+  published: tuple[float, ...],
+  measured: np.ndarray,
+  tolerance: float,
+) -> page.Row:
   digits = 4 if tolerance < 1e-3 else 3
-  return page.Row(
-    quantity=f"closed form, {name}",
+  return page.check(
+    f"closed form, {name}",
+    measured,
     published=page.numbers(published, digits),
     measured=page.numbers(measured, digits),
-    criterion=f"within {tolerance:g}",
-    holds=bool(np.abs(measured - np.array(published)).max() <= tolerance),
+    equals=published,
+    tolerance=tolerance,
     certain=False,
   )
 
 
-def _trained(policies, exact):
+def _trained(policies: np.ndarray, exact: np.ndarray) -> Iterator[page.Row]:
   names = list(BEHAVIORS)
   tops = policies.argmax(axis=-1) + 1  # [method, mu]
 
-  def listed(row):
+  def listed(row: np.ndarray) -> str:
     return ", ".join(f"y{top}" for top in row)
 
   order = "mu " + ", ".join(names)
-  yield page.Row(
-    quantity=f"SRPO, most likely arm; {order}",
+  yield page.check(
+    f"SRPO, most likely arm; {order}",
+    tops[0],
     published="y3 for every mu",
     measured=listed(tops[0]),
-    criterion="y3, y3, y3, y3",
-    holds=bool(np.all(tops[0] == 3)),
+    equals=3,
+    of="y3",
     certain=False,
   )
-  flipped = names.index("(.2, .7, .1)")
+  skewed = names.index("(.2, .7, .1)")
   for i in (1, 2):
-    yield page.Row(
-      quantity=f"{METHODS[i]}, most likely arm; {order}",
+    yield page.check(
+      f"{METHODS[i]}, most likely arm; {order}",
+      tops[i, 0],
       published="changes when mu is skewed",
       measured=listed(tops[i]),
-      criterion="y3 for uniform mu, another for (.2, .7, .1)",
-      holds=bool(tops[i, 0] == 3 and tops[i, flipped] != 3),
+      name="arm",
+      equals=3,
+      where="uniform mu",
+      also=[
+        page.criterion(
+          tops[i, skewed], name="arm", below=3, where="mu (.2, .7, .1)"
+        )
+      ],
       certain=False,
     )
-  apart = np.abs(policies[0][:, None] - policies[0][None]).sum(axis=-1).max()
-  far = np.abs(policies[0] - exact[0]).sum(axis=-1)
-  yield page.Row(
-    quantity="SRPO, largest L1 distance between two mu",
+  yield page.check(
+    "SRPO, largest L1 distance between two mu",
+    np.abs(policies[0][:, None] - policies[0][None]).sum(axis=-1).max(),
     published="0 at the optimum",
-    measured=page.number(apart),
-    criterion="< 0.03",
-    holds=bool(apart < 0.03),
+    below=0.03,
     certain=False,
   )
-  yield page.Row(
-    quantity=f"SRPO, L1 distance to the closed form; {order}",
+  yield page.check(
+    f"SRPO, L1 distance to the closed form; {order}",
+    np.abs(policies[0] - exact[0]).sum(axis=-1),
     published="0.001 uniform, 0.008 skewed",
-    measured=page.numbers(far),
-    criterion="each < 0.03",
-    holds=bool(np.all(far < 0.03)),
+    below=0.03,
     certain=False,
   )
 
 
-def _revision(reviser, preferences):
+def _revision(
+  reviser: np.ndarray, preferences: jax.Array
+) -> Iterator[page.Row]:
   wins = np.asarray(preferences, np.float64)
   # y0 from the reference, y1 from the reviser that was shown y0.
   rates = np.einsum("syr,ry->s", reviser, wins) / 3
   error = rates.std(ddof=1) / SEEDS**0.5
-  yield page.Row(
-    quantity="win rate of one revision over a reference answer",
+  yield page.check(
+    "win rate of one revision over a reference response",
+    (rates.mean() - 0.5) / error,
     published="revising improves (no number)",
     measured=f"{rates.mean():.4f} +- {error:.4f} (SE)",
-    criterion="above 0.5 by 3 standard errors",
-    holds=bool(rates.mean() - 0.5 > 3 * error),
+    name="standard errors above 0.5",
+    above=3,
     certain=False,
   )
 
 
-def _figure(policies, exact):
-  figure, axes = plt.subplots(
-    1, 3, figsize=(10, 4.2), sharey=True, layout="constrained"
-  )
+def _figure(policies: np.ndarray, exact: np.ndarray) -> Figure:
+  figure, axes = style.panels(3, width=10, height=4.2, sharey=True)
   positions = np.arange(len(BEHAVIORS))
   for i, (axis, method) in enumerate(zip(axes, METHODS, strict=True)):
+    axis.grid(visible=False, axis="x")
     for arm in range(3):
       where = positions + 0.26 * (arm - 1)
       axis.bar(
@@ -273,13 +297,12 @@ def _figure(policies, exact):
         markersize=9,
         label="closed form" if arm == 2 else None,
       )
-    axis.axhline(1 / 3, color="grey", linewidth=0.8, linestyle=":")
+    axis.axhline(1 / 3, color=style.GREY, linewidth=0.8, linestyle=":")
     axis.set_title(method)
     axis.set_xticks(positions, list(BEHAVIORS), rotation=20)
-    axis.set_xlabel(r"behavior $\mu$, who wrote the pairs")
+    axis.set_xlabel(r"behavior $\mu$ that the pairs come from")
   axes[0].set_ylabel("probability of the arm")
-  handles, labels = axes[0].get_legend_handles_labels()
-  figure.legend(handles, labels, loc="outside lower center", ncols=4)
+  style.key_below(figure, axes[0], columns=4)
   figure.suptitle(
     r"$y_3$ beats both others: SRPO prefers it for every $\mu$, IPO and DPO"
     " do not"
