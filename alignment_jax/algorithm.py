@@ -7,14 +7,18 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from jaxtyping import Array, Int, PyTree
+import numpy as np
+from jaxtyping import Array, Bool, Int, Key, PyTree
 
 from alignment_jax.ops.means import Mean
+from alignment_jax.types import Feedback, Rollout
 
 __all__ = [
   "Algorithm",
   "FeedbackKind",
   "Init",
+  "Judge",
+  "Keep",
   "Loss",
   "Method",
   "Metrics",
@@ -30,14 +34,22 @@ Metrics = dict[str, Mean]
 
 # (key, policy parameters, further starts) -> (trainable, slow)
 Init = Callable[..., tuple[PyTree, PyTree]]
-# (trainable, slow, batch, key) -> Rollout
-Sample = Callable[[PyTree, PyTree, Any, Any], Any]
-# (trainable, slow, Rollout, feedback) -> what `Loss` takes
-Prepare = Callable[[PyTree, PyTree, Any, Any], Any]
+# (trainable, slow, batch of prompts or demonstrations, key) -> Rollout
+Sample = Callable[[PyTree, PyTree, Any, Key[Array, ""]], Rollout]
+# (trainable, slow, Rollout, Feedback) -> what `Loss` takes
+Prepare = Callable[[PyTree, PyTree, Rollout, Feedback], Any]
 # (trainable, slow, batch, key) -> (Mean, metrics)
-Loss = Callable[[PyTree, PyTree, Any, Any], tuple[Mean, Metrics]]
+Loss = Callable[
+  [PyTree, PyTree, Any, Key[Array, ""] | None], tuple[Mean, Metrics]
+]
 # (trainable, slow, step, divided metrics) -> (trainable, slow)
-Refresh = Callable[[PyTree, PyTree, Any, Any], tuple[PyTree, PyTree]]
+Refresh = Callable[
+  [PyTree, PyTree, Any, Mapping[str, Any]], tuple[PyTree, PyTree]
+]
+# Feedback, NumPy -> whether there is something to learn from each prompt
+Keep = Callable[[Feedback], Bool[np.ndarray, "B"]]
+# (Rollout on the host, index of the batch that it answers) -> Feedback, NumPy
+Judge = Callable[[Rollout, int], Feedback]
 
 # What a method learns from beside its own samples; see `Rollouts.feedback`.
 FeedbackKind = Literal["none", "reward", "rewards", "preference"]
@@ -59,11 +71,12 @@ class Rollouts(NamedTuple):
 
   Attributes:
     sample: (trainable, slow, batch, key) -> Rollout.
-    feedback: what a judge must say of a rollout: `reward`, [B, K] of its
-      responses; `rewards`, [B, K + 1, n] of n judges, one more for the
-      demonstration, the last; `preference`, [B, K, K], P(response i beats
-      response j); or `none`: the method needs no judge, and gets zeros [B, K].
-    prepare: (trainable, slow, Rollout, feedback) -> what `loss` takes; every
+    feedback: what a judge must return of a rollout: `reward`, a reward of each
+      response and of each opponents' response; `rewards`, those of n judges,
+      not added up, of each response and of the demonstration; `preference`,
+      which of two responses is better, or which of a response and one of the
+      opponents'; or `none`: the method needs no judge, and gets no feedback.
+    prepare: (trainable, slow, Rollout, Feedback) -> what `loss` takes; every
       leaf has a row for each prompt.
     keep: feedback, NumPy -> [B], whose prompts there is something to learn
       from; the others make room for useful ones of further prompts. None keeps
@@ -74,7 +87,7 @@ class Rollouts(NamedTuple):
   sample: Sample
   feedback: FeedbackKind
   prepare: Prepare
-  keep: Callable[[Any], Any] | None = None
+  keep: Keep | None = None
   extra_rounds: int = 0
 
 

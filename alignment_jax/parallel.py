@@ -6,7 +6,8 @@ The mesh has the axes `data` (batch), `fsdp` (batch and parameters) and
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -147,6 +148,43 @@ def put_batch(mesh: Mesh, batch: PyTree) -> PyTree:
     )
 
   return jax.tree.map(put, batch)
+
+
+def batches(tree: PyTree, batch_size: int) -> Iterator[PyTree]:
+  """Host arrays in parts of one size; the last part repeats the last row.
+
+  So a program that is run on the parts is compiled for one shape alone.
+  """
+  count = jax.tree.leaves(tree)[0].shape[0]
+  for start in range(0, count, batch_size):
+    rows = np.minimum(np.arange(start, start + batch_size), count - 1)
+    yield jax.tree.map(lambda array, rows=rows: np.asarray(array)[rows], tree)
+
+
+def map_batches(
+  function: Callable[..., Any],
+  rows: tuple[PyTree, ...],
+  *,
+  mesh: Mesh,
+  batch_size: int,
+) -> Any:
+  """`function` of all rows of host arrays, `batch_size` of them at a time.
+
+  Args:
+    function: from `jit`, with replicated results; takes each of `rows`.
+    rows: trees of arrays whose first axis is the rows, the same number in all.
+    mesh: where to run.
+    batch_size: rows at a time.
+
+  Returns:
+    What `function` returns of each row, on the host.
+  """
+  parts = [
+    jax.device_get(function(*put_batch(mesh, part)))
+    for part in batches(rows, batch_size)
+  ]
+  count = jax.tree.leaves(rows)[0].shape[0]
+  return jax.tree.map(lambda *part: np.concatenate(part)[:count], *parts)
 
 
 def jit(function: Callable, **options) -> Callable:

@@ -72,17 +72,19 @@ class ScoredResponses:
 
 @flax.struct.dataclass
 class Rollout:
-  """K responses to each prompt, sampled for learning.
+  """K responses of the policy to each prompt, and what they are set against.
 
   Attributes:
     prompt: what was answered, [B, T].
-    responses: what was sampled, [B, K, T].
-    logprobs: log-probability of each sampled token in nats, under the
+    responses: what the policy that is to learn sampled, [B, K, T].
+    logprobs: log-probability of each token of `responses` in nats, under the
       parameters that sampled it and at the temperature of sampling; 0 where the
       response is padded.
-    ended: whether each response has an end-of-sequence token.
+    ended: whether each of `responses` has an end-of-sequence token.
     version: the update whose parameters sampled it.
-    demonstration: what a person answered, where the method needs it.
+    opponents: [B, J, T], what another policy sampled for the same prompts, in a
+      method that compares with one.
+    demonstration: what a person answered, [B, T], where the method needs it.
   """
 
   prompt: Tokens
@@ -90,4 +92,24 @@ class Rollout:
   logprobs: Float[Array, "B K T"]
   ended: Bool[Array, "B K"]
   version: Int[Array, "B"]
+  opponents: Tokens | None = None
   demonstration: Tokens | None = None
+
+
+@flax.struct.dataclass
+class Feedback:
+  """What a judge returns of a rollout: the parts that the method reads.
+
+  Attributes:
+    rewards: of the responses, [B, K], larger is better; or [B, K, n], one of
+      each of n judges, where the method keeps them apart.
+    opponents: rewards of the opponents' responses, [B, J].
+    demonstration: rewards of the demonstration, one of each judge, [B, n].
+    preferences: P(response i beats response j), [B, K, K]; with opponents,
+      P(response i beats the opponents' response j), [B, K, J].
+  """
+
+  rewards: Float[Array, "B K *n"] | None = None
+  opponents: Float[Array, "B J"] | None = None
+  demonstration: Float[Array, "B n"] | None = None
+  preferences: Float[Array, "B K J"] | None = None

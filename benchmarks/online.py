@@ -53,10 +53,10 @@ def batches(number):
   return types.Prompts(types.Tokens(ids, np.ones(ids.shape, bool))), {}
 
 
-def judge(rollout, place):
-  del place
+def judge(rollout, index):
+  del index
   even = (rollout.responses.ids % 2 == 0) & rollout.responses.mask
-  return even.mean(axis=-1).astype(np.float32)
+  return types.Feedback(rewards=even.mean(axis=-1).astype(np.float32))
 
 
 def use_cores(count):

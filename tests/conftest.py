@@ -12,6 +12,7 @@ import flax.struct
 import hypothesis
 import jax
 import jaxtyping
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # Fixtures of several rooms; loaded after this file, so that the hook sees them.
@@ -56,3 +57,15 @@ def _unchecked(dataclass):
 
 flax.struct.dataclass = _unchecked(flax.struct.dataclass)
 jaxtyping.install_import_hook("alignment_jax", "beartype.beartype")
+
+
+@pytest.fixture
+def unchecked_types():
+  """Without the checks of types, as users run the library.
+
+  For what our own guards say of a value that an annotation, such as a
+  `Literal`, refuses already.
+  """
+  jaxtyping.config.update("jaxtyping_disable", True)
+  yield
+  jaxtyping.config.update("jaxtyping_disable", False)

@@ -47,24 +47,31 @@ class World:
     """[N], which are those of a distribution."""
     return self.token_logprobs(params, temperature).sum(axis=-1)
 
-  def rollout(self, count, sampled_by, temperature=1.0):
-    """A row for each of the N^count ways to sample `count` responses.
+  def rollout(self, count, sampled_by, temperature=1.0, *, opponents=0):
+    """A row for each way to sample `count` responses and those of opponents.
 
     Returns:
-      The rollout, and which response stands at each place, [rows, count].
+      The rollout, and which response stands where, [rows, count + opponents]:
+      those of the opponents are the last.
     """
     size = self.responses.ids.shape[1]
-    places = np.array(list(itertools.product(range(size), repeat=count)))
-    responses = jax.tree.map(lambda a: a[0][places], self.responses)
-    rows = len(places)
+    repeat = count + opponents
+    indices = np.array(list(itertools.product(range(size), repeat=repeat)))
+    rows = len(indices)
+
+    def responses_at(indices):
+      return jax.tree.map(lambda a: a[0][indices], self.responses)
+
+    responses = responses_at(indices[:, :count])
     rollout = types.Rollout(
       prompt=jax.tree.map(lambda a: jnp.repeat(a, rows, axis=0), self.prompt),
       responses=responses,
-      logprobs=self.token_logprobs(sampled_by, temperature)[places],
+      logprobs=self.token_logprobs(sampled_by, temperature)[indices[:, :count]],
       ended=jnp.any(responses.mask & (responses.ids == EOS), axis=-1),
       version=jnp.zeros((rows,), jnp.int32),
+      opponents=responses_at(indices[:, count:]) if opponents else None,
     )
-    return rollout, places
+    return rollout, indices
 
   def preferences(self):
     """[N, N]: P of random wins; most triples are cyclic, so no reward fits."""
@@ -73,9 +80,16 @@ class World:
     below = np.tril(1 - above.T, -1)
     return jnp.asarray(above + below + np.eye(size) / 2, jnp.float32)
 
-  def judged(self, places):
-    """Preferences among the responses at these places, [rows, K, K]."""
-    return self.preferences()[places[:, :, None], places[:, None, :]]
+  def judged(self, indices, opponents=0):
+    """Preferences among these responses, or of the first K over the opponents',
+    the last, as feedback."""
+    count = indices.shape[1] - opponents
+    first, second = indices[:, :count], indices[:, count:]
+    if not opponents:
+      second = first
+    return types.Feedback(
+      preferences=self.preferences()[first[:, :, None], second[:, None, :]]
+    )
 
   def game_gradient(self, opponent, *, tau, temperature=1.0):
     """Gradient, to be descended, of the regularised game.
@@ -100,7 +114,7 @@ class World:
     trainable,
     slow,
     rollout,
-    scores,
+    feedback,
     probabilities,
     number=means.Mean.value,
   ):
@@ -119,18 +133,18 @@ class World:
 
       return jnp.sum(probabilities * jax.vmap(of_row)(rows))
 
-    rows = jax.tree.map(lambda a: a[:, None], (rollout, scores))
+    rows = jax.tree.map(lambda a: a[:, None], (rollout, feedback))
     return jax.jit(jax.grad(total))(trainable, trainable, slow, rows)
 
   def gradient_of_prepared(
-    self, algorithm, trainable, slow, rollout, scores, probabilities
+    self, algorithm, trainable, slow, rollout, feedback, probabilities
   ):
     """`expected_gradient` with all rows prepared as one batch.
 
     For what is taken over a batch, such as a mean: it is over the rows as they
     are, whatever their probabilities, and held constant.
     """
-    batch = algorithm.rollouts.prepare(trainable, slow, rollout, scores)
+    batch = algorithm.rollouts.prepare(trainable, slow, rollout, feedback)
     rows = jax.tree.map(lambda a: a[:, None], batch)
 
     def total(trainable):
@@ -230,9 +244,9 @@ def enumerated(model, params, *, vocabulary, length):
   ]
   ids = np.zeros((1, len(rows), length), np.int32)
   mask = np.zeros((1, len(rows), length), bool)
-  for place, row in enumerate(rows):
-    ids[0, place, : len(row)] = row
-    mask[0, place, : len(row)] = True
+  for index, row in enumerate(rows):
+    ids[0, index, : len(row)] = row
+    mask[0, index, : len(row)] = True
   return World(
     model=model,
     policy=params(0),

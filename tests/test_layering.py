@@ -38,14 +38,14 @@ ALLOWED = {
     "judges": "errors synthetic",
     "scoring": "errors models ops types",
     "sampling": "errors models ops types",
-    "algorithm": "ops",
+    "algorithm": "ops types",
     "rollouts": "algorithm models ops sampling scoring types",
+    "feedback": "algorithm errors judges models rollouts scoring types",
     "families": (
       "algorithm errors losses models ops rollouts sampling scoring types"
     ),
     "algorithms": (
-      "algorithm errors families losses models ops rollouts sampling scoring"
-      " types"
+      "algorithm errors families losses models ops rollouts scoring types"
     ),
     "transforms": "algorithm errors losses models ops",
     "optimizers": "errors",
@@ -53,10 +53,11 @@ ALLOWED = {
     "data": "errors files synthetic types",
     "evaluation": ("data errors files models parallel sampling scoring types"),
     # It runs any algorithm and names none.
-    "training": "algorithm errors files ops parallel",
+    "training": "algorithm errors files ops parallel types",
     "experiment": (
-      "algorithm algorithms data errors evaluation families files judges models"
-      " optimizers parallel rollouts sampling scoring training transforms types"
+      "algorithm algorithms data errors evaluation families feedback files"
+      " judges models optimizers parallel rollouts sampling scoring training"
+      " transforms types"
     ),
   }.items()
 }

@@ -2,10 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Key, PyTree
 
 from alignment_jax import losses, rollouts
-from alignment_jax.algorithm import Algorithm, frozen
+from alignment_jax.algorithm import Algorithm, Metrics, frozen
 from alignment_jax.models.base import Model
+from alignment_jax.ops.means import Mean
 
 
 def best_of_n(model: Model, *, sampling: rollouts.Sampling) -> Algorithm:
@@ -22,17 +24,24 @@ def best_of_n(model: Model, *, sampling: rollouts.Sampling) -> Algorithm:
   """
   sampling.at_least(2, "best_of_n")
 
-  def extra(trainable, slow, experience):
+  def extra(
+    trainable: PyTree, slow: PyTree, experience: rollouts.Experience
+  ) -> dict[str, Array]:
     del trainable, slow
-    return {"best": jnp.argmax(experience.scores, axis=-1)}
+    return {"best": jnp.argmax(experience.feedback.rewards, axis=-1)}
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: rollouts.Experience,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     del slow, key
     rollout = batch.rollout
     tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
-    policy = rollouts.sequence_logprobs(tokens, rollout)
+    policy = rollouts.sequence_logprobs(tokens, rollout.responses)
     is_best = jax.nn.one_hot(
       batch.extra["best"], sampling.samples, dtype=policy.dtype
     )
@@ -41,7 +50,9 @@ def best_of_n(model: Model, *, sampling: rollouts.Sampling) -> Algorithm:
     )
     return total, {
       "loss": total,
-      "rewards/best": rollouts.batch_mean(jnp.max(batch.scores, axis=-1)),
+      "rewards/best": rollouts.batch_mean(
+        jnp.max(batch.feedback.rewards, axis=-1)
+      ),
       **rollouts.rollout_metrics(batch, tokens),
     }
 

@@ -1,15 +1,20 @@
 """Decoupled clip and dynamic sampling (Yu et al., 2025, arXiv:2503.14476)."""
 
+from typing import Literal, get_args
+
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from alignment_jax import errors, losses, rollouts
-from alignment_jax.algorithm import Algorithm
+from alignment_jax.algorithm import Algorithm, Metrics
 from alignment_jax.families import groups
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking
+from alignment_jax.ops.means import Mean
+from alignment_jax.types import Feedback
 
-OVERLONG = ("none", "mask", "soft")
+Overlong = Literal["none", "mask", "soft"]
 
 
 def dapo(
@@ -18,7 +23,7 @@ def dapo(
   sampling: rollouts.Sampling,
   clip_low: float,
   clip_high: float,
-  overlong: str = "none",
+  overlong: Overlong = "none",
   overlong_cache: int = 0,
   rounds: int = 0,
 ) -> Algorithm:
@@ -46,8 +51,8 @@ def dapo(
   sampling.at_least(2, "dapo")
   guards.between(0.0, 1.0, clip_low=clip_low)
   guards.positive(clip_high=clip_high)
-  if overlong not in OVERLONG:
-    raise errors.unknown("overlong", overlong, OVERLONG)
+  if overlong not in get_args(Overlong):
+    raise errors.unknown("overlong", overlong, get_args(Overlong))
   if (overlong == "soft") != bool(overlong_cache):
     raise ValueError(
       "overlong_cache is the number of tokens of overlong 'soft', and 0"
@@ -61,28 +66,33 @@ def dapo(
     )
   guards.non_negative(rounds=rounds)
 
-  def useful(scores):
-    return scores.max(axis=-1) > scores.min(axis=-1)
+  def differ(rewards: Array | np.ndarray) -> Array | np.ndarray:
+    return rewards.max(axis=-1) > rewards.min(axis=-1)
 
-  def advantages(experience):
-    scores = experience.scores
-    spread = useful(scores)
-    counted = jnp.broadcast_to(spread[:, None], scores.shape)
+  def keep(feedback: Feedback) -> Bool[np.ndarray, "B"]:
+    return differ(feedback.rewards)
+
+  def advantages(experience: rollouts.Experience) -> dict[str, Array]:
+    rewards = experience.feedback.rewards
+    useful = differ(rewards)
+    counted = jnp.broadcast_to(useful[:, None], rewards.shape)
     if overlong == "mask":
       counted &= experience.rollout.ended
     if overlong == "soft":
-      scores += overlong_penalty(
+      rewards += overlong_penalty(
         masking.lengths(experience.rollout.responses.mask),
         max_length=sampling.max_tokens,
         cache=overlong_cache,
       )
     return {
-      "advantages": losses.grpo_advantages(scores),
+      "advantages": losses.grpo_advantages(rewards),
       "counted": counted,
-      "dropped": ~spread,
+      "dropped": ~useful,
     }
 
-  def reduced(tokens, batch):
+  def reduced_loss(
+    tokens: Float[Array, "B K T"], batch: rollouts.Experience
+  ) -> Mean:
     return losses.grpo_aggregate(
       losses.grpo_loss(
         tokens,
@@ -98,16 +108,21 @@ def dapo(
     )
 
   algorithm = groups.group_relative(
-    model, sampling=sampling, advantages=advantages, reduced=reduced
+    model, sampling=sampling, advantages=advantages, reduced_loss=reduced_loss
   )
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: rollouts.Experience,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     total, metrics = algorithm.loss(trainable, slow, batch, key)
     dropped = batch.extra["dropped"].astype(jnp.float32)
     return total, {**metrics, "groups/dropped": rollouts.batch_mean(dropped)}
 
   return algorithm._replace(
-    rollouts=algorithm.rollouts._replace(keep=useful, extra_rounds=rounds),
+    rollouts=algorithm.rollouts._replace(keep=keep, extra_rounds=rounds),
     loss=loss,
   )
 

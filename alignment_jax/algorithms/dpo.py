@@ -1,4 +1,4 @@
-"""Direct preference optimisation (Rafailov et al., 2023, arXiv:2305.18290)."""
+"""Direct preference optimization (Rafailov et al., 2023, arXiv:2305.18290)."""
 
 import functools
 
@@ -14,13 +14,13 @@ def dpo(
   *,
   beta: float,
   label_smoothing: float = 0.0,
-  aggregation: str = "sum",
+  aggregation: offline_pairs.Aggregation = "sum",
 ) -> Algorithm:
   """Offline DPO.
 
   Args:
     model: the network.
-    beta: strength of the regularisation, > 0.
+    beta: strength of the regularization, > 0.
     label_smoothing: probability of a wrong label, in [0, 0.5); leave it 0 where
       the data carry a preference probability, which says the same better.
     aggregation: `sum`, as in the paper, or `mean` over tokens.
@@ -32,6 +32,6 @@ def dpo(
     functools.partial(
       losses.dpo_loss, beta=beta, label_smoothing=label_smoothing
     ),
-    strength=beta,
+    reward_scale=beta,
     aggregation=aggregation,
   )

@@ -1,10 +1,13 @@
 """GRPO done right (Liu et al., 2025, arXiv:2503.20783)."""
 
+from jaxtyping import Array, Float
+
 from alignment_jax import losses, rollouts
 from alignment_jax.algorithm import Algorithm
 from alignment_jax.families import groups
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
+from alignment_jax.ops.means import Mean
 
 
 def dr_grpo(
@@ -32,12 +35,16 @@ def dr_grpo(
   guards.between(0.0, 1.0, clip=clip)
   guards.non_negative(beta=beta)
 
-  def advantages(experience):
+  def advantages(experience: rollouts.Experience) -> dict[str, Array]:
     return {
-      "advantages": losses.grpo_advantages(experience.scores, scale="none")
+      "advantages": losses.grpo_advantages(
+        experience.feedback.rewards, scale="none"
+      )
     }
 
-  def reduced(tokens, batch):
+  def reduced_loss(
+    tokens: Float[Array, "B K T"], batch: rollouts.Experience
+  ) -> Mean:
     return losses.grpo_aggregate(
       losses.grpo_loss(
         tokens,
@@ -54,5 +61,5 @@ def dr_grpo(
     )
 
   return groups.group_relative(
-    model, sampling=sampling, advantages=advantages, reduced=reduced
+    model, sampling=sampling, advantages=advantages, reduced_loss=reduced_loss
   )

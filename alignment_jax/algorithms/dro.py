@@ -1,17 +1,22 @@
-"""Direct reward optimisation (Richemond et al., 2024, arXiv:2405.19107)."""
+"""Direct reward optimization (Richemond et al., 2024, arXiv:2405.19107)."""
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Key, PyTree
 
 from alignment_jax import losses, scoring
-from alignment_jax.algorithm import Algorithm, frozen
+from alignment_jax.algorithm import Algorithm, Metrics, frozen
 from alignment_jax.families import offline_pairs
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, means
+from alignment_jax.ops.means import Mean
+from alignment_jax.types import ScoredResponses
 
 
-def dro(model: Model, *, tau: float, aggregation: str = "sum") -> Algorithm:
+def dro(
+  model: Model, *, tau: float, aggregation: offline_pairs.Aggregation = "sum"
+) -> Algorithm:
   """DRO-V: a policy and a value network from single scored responses.
 
   The paper's default architecture: two separate networks, both started from
@@ -22,21 +27,21 @@ def dro(model: Model, *, tau: float, aggregation: str = "sum") -> Algorithm:
 
   Args:
     model: the network.
-    tau: strength of the regularisation, > 0, reward per nat; 1 in the paper.
+    tau: strength of the regularization, > 0, reward per nat; 1 in the paper.
     aggregation: `sum`, as in the paper, or `mean` over tokens.
   """
   guards.positive(tau=tau)
   aggregate = offline_pairs.aggregation_named(aggregation)
 
-  def init(key, policy_params):
-    def copy():
-      return jax.tree.map(jnp.copy, policy_params)
-
+  def init(
+    key: Key[Array, ""] | None, policy_params: PyTree
+  ) -> tuple[PyTree, PyTree]:
     value = {
-      "network": copy(),
+      "network": policy_params,
       "head": heads.init_scalar(key, model.settings.width),
     }
-    return {"policy": policy_params, "value": value}, {"reference": copy()}
+    trainable = {"policy": policy_params, "value": value}
+    return trainable, {"reference": policy_params}
 
   def score(params, batch):
     logprobs = scoring.token_logprobs(
@@ -44,7 +49,12 @@ def dro(model: Model, *, tau: float, aggregation: str = "sum") -> Algorithm:
     )
     return aggregate(logprobs, batch.responses.mask)
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: ScoredResponses,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     del key
     policy = score(trainable["policy"], batch)
     reference = jax.lax.stop_gradient(score(slow["reference"], batch))

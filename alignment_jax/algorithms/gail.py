@@ -2,13 +2,16 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Key, PyTree
 
 from alignment_jax import errors, losses, rollouts, scoring
-from alignment_jax.algorithm import Algorithm, Rollouts, frozen
+from alignment_jax.algorithm import Algorithm, Metrics, Rollouts, frozen
 from alignment_jax.families import kl_control
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
+from alignment_jax.ops.means import Mean
+from alignment_jax.types import Feedback, Rollout, Tokens
 
 
 def gail(
@@ -28,12 +31,12 @@ def gail(
 
   In one step the discriminator learns from the same samples that it rewards.
   Its network starts from the policy, with a new scalar head, and moves with the
-  policy's optimiser. Dropout is off.
+  policy's optimizer. Dropout is off.
 
   Args:
     model: the network.
     sampling: at least two samples; the others are the baseline of each.
-    beta: strength of the KL regularisation, >= 0, reward per nat.
+    beta: strength of the KL regularization, >= 0, reward per nat.
     imitation: weight of -log policy(demonstration), >= 0, reward per nat.
     pooling: how the discriminator reads a response: `last` or `mean`.
   """
@@ -42,76 +45,100 @@ def gail(
   if pooling not in scoring.POOLINGS:
     raise errors.unknown("pooling", pooling, scoring.POOLINGS)
 
-  def init(key, policy_params):
+  def init(
+    key: Key[Array, ""] | None, policy_params: PyTree
+  ) -> tuple[PyTree, PyTree]:
     trainable, slow = rollouts.with_reference(key, policy_params)
-    # A copy: the train state is donated, and no buffer can be donated twice.
     trainable["discriminator"] = {
-      "network": jax.tree.map(jnp.copy, policy_params),
+      "network": policy_params,
       "head": heads.init_scalar(key, model.settings.width),
     }
     return trainable, slow
 
-  def logits_of(trainable, rollout):
-    """[B, K + 1]: log-odds of a demonstration; of the real one the last."""
-    return scoring.rewards(
-      model,
-      trainable["discriminator"],
-      rollout.prompt,
-      rollouts.with_demonstration(rollout),
-      pooling=pooling,
+  def logits_of(trainable: PyTree, rollout: Rollout) -> dict[str, Array]:
+    """Log-odds that each response, [B, K], is a demonstration, and that the
+    demonstration, [B, 1], is one."""
+    return rollouts.in_one_pass(
+      lambda responses: scoring.rewards(
+        model,
+        trainable["discriminator"],
+        rollout.prompt,
+        responses,
+        pooling=pooling,
+      ),
+      responses=rollout.responses,
+      demonstration=_as_responses(rollout.demonstration),
     )
 
-  def prepare(trainable, slow, rollout, nothing):
-    del nothing
-    rewards = losses.gail_reward(logits_of(trainable, rollout)[:, :-1])
+  def prepare(
+    trainable: PyTree, slow: PyTree, rollout: Rollout, feedback: Feedback
+  ) -> rollouts.Experience:
+    del feedback
+    rewards = losses.gail_reward(logits_of(trainable, rollout)["responses"])
     experience = rollouts.Experience(
       rollout=rollout,
-      scores=rollouts.penalised(rewards, rollout.ended, sampling),
+      feedback=rollouts.penalized(Feedback(rewards=rewards), rollout, sampling),
       reference=rollouts.token_logprobs(
         model, slow["reference"], rollout.prompt, rollout.responses, sampling
       ),
       extra={},
     )
-    regularised = experience.scores - beta * kl_control.sampled(experience)
+    regularized = experience.feedback.rewards - beta * kl_control.sampled(
+      experience
+    )
     return experience.replace(
-      extra={"advantages": losses.rloo_advantages(regularised)}
+      extra={"advantages": losses.rloo_advantages(regularized)}
     )
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: rollouts.Experience,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     del slow, key
     rollout = batch.rollout
-    tokens = rollouts.token_logprobs(
-      model,
-      trainable["policy"],
-      rollout.prompt,
-      rollouts.with_demonstration(rollout),
-      sampling,
+    demonstration = _as_responses(rollout.demonstration)
+    tokens = rollouts.in_one_pass(
+      lambda responses: rollouts.token_logprobs(
+        model, trainable["policy"], rollout.prompt, responses, sampling
+      ),
+      responses=rollout.responses,
+      demonstration=demonstration,
     )
-    own = tokens[:, :-1, : rollout.responses.ids.shape[-1]]
     policy_loss = losses.reinforce_loss(
-      rollouts.sequence_logprobs(own, rollout), batch.extra["advantages"]
+      rollouts.sequence_logprobs(tokens["responses"], rollout.responses),
+      batch.extra["advantages"],
     ).mean(axis=-1)
-    imitation_loss = losses.cross_entropy_loss(jnp.sum(tokens[:, -1], axis=-1))
+    imitation_loss = losses.cross_entropy_loss(
+      rollouts.sequence_logprobs(tokens["demonstration"], demonstration)[:, 0]
+    )
 
     logits = logits_of(trainable, rollout)
-    is_expert = jnp.broadcast_to(
-      jnp.arange(logits.shape[1])[None] == sampling.samples, logits.shape
-    )
-    mistakes = losses.gail_discriminator_loss(logits, is_expert)
-    discriminator_loss = mistakes[:, :-1].mean(axis=-1) + mistakes[:, -1]
+    samples, experts = logits["responses"], logits["demonstration"]
+    mistakes = {
+      name: losses.gail_discriminator_loss(
+        of_part, jnp.full(of_part.shape, name == "demonstration")
+      )
+      for name, of_part in logits.items()
+    }
+    # One for one: K samples weigh as much as the demonstration.
+    discriminator_loss = mistakes["responses"].mean(axis=-1)
+    discriminator_loss += mistakes["demonstration"][:, 0]
     total = rollouts.batch_mean(
       policy_loss + imitation * imitation_loss + discriminator_loss
     )
-    right = ((logits > 0) == is_expert).astype(jnp.float32)
     return total, {
       "loss": total,
       "loss/imitation": rollouts.batch_mean(imitation_loss),
       "loss/discriminator": rollouts.batch_mean(discriminator_loss),
-      "discriminator/right_of_samples": rollouts.batch_mean(right[:, :-1]),
-      "discriminator/right_of_demonstrations": rollouts.batch_mean(
-        right[:, -1]
+      "discriminator/right_of_samples": rollouts.batch_mean(
+        (samples <= 0).astype(jnp.float32)
       ),
-      **rollouts.rollout_metrics(batch, own),
+      "discriminator/right_of_demonstrations": rollouts.batch_mean(
+        (experts > 0).astype(jnp.float32)
+      ),
+      **rollouts.rollout_metrics(batch, tokens["responses"]),
     }
 
   return Algorithm(
@@ -120,3 +147,8 @@ def gail(
     loss,
     frozen,
   )
+
+
+def _as_responses(demonstration: Tokens) -> Tokens:
+  """[B, T] as one response to each prompt, [B, 1, T]."""
+  return jax.tree.map(lambda array: array[:, None], demonstration)

@@ -1,10 +1,13 @@
-"""Group-relative policy optimisation (Shao et al., 2024, arXiv:2402.03300)."""
+"""Group-relative policy optimization (Shao et al., 2024, arXiv:2402.03300)."""
+
+from jaxtyping import Array, Float
 
 from alignment_jax import errors, losses, rollouts
 from alignment_jax.algorithm import Algorithm
 from alignment_jax.families import groups
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
+from alignment_jax.ops.means import Mean
 
 
 def grpo(
@@ -37,10 +40,12 @@ def grpo(
   if aggregation not in losses.GRPO_AGGREGATIONS:
     raise errors.unknown("aggregation", aggregation, losses.GRPO_AGGREGATIONS)
 
-  def advantages(experience):
-    return {"advantages": losses.grpo_advantages(experience.scores)}
+  def advantages(experience: rollouts.Experience) -> dict[str, Array]:
+    return {"advantages": losses.grpo_advantages(experience.feedback.rewards)}
 
-  def reduced(tokens, batch):
+  def reduced_loss(
+    tokens: Float[Array, "B K T"], batch: rollouts.Experience
+  ) -> Mean:
     return losses.grpo_aggregate(
       losses.grpo_loss(
         tokens,
@@ -57,5 +62,5 @@ def grpo(
     )
 
   return groups.group_relative(
-    model, sampling=sampling, advantages=advantages, reduced=reduced
+    model, sampling=sampling, advantages=advantages, reduced_loss=reduced_loss
   )

@@ -1,12 +1,14 @@
-"""Group sequence policy optimisation (Zheng et al., 2025, arXiv:2507.18071)."""
+"""Group sequence policy optimization (Zheng et al., 2025, arXiv:2507.18071)."""
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from alignment_jax import losses, rollouts
 from alignment_jax.algorithm import Algorithm
 from alignment_jax.families import groups
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking, means
+from alignment_jax.ops.means import Mean
 
 
 def gspo(
@@ -32,10 +34,12 @@ def gspo(
   guards.between(0.0, 1.0, clip_low=clip_low)
   guards.positive(clip_high=clip_high)
 
-  def advantages(experience):
-    return {"advantages": losses.grpo_advantages(experience.scores)}
+  def advantages(experience: rollouts.Experience) -> dict[str, Array]:
+    return {"advantages": losses.grpo_advantages(experience.feedback.rewards)}
 
-  def reduced(tokens, batch):
+  def reduced_loss(
+    tokens: Float[Array, "B K T"], batch: rollouts.Experience
+  ) -> Mean:
     mask = batch.rollout.responses.mask
     per_response = losses.gspo_loss(
       masking.masked_mean(tokens, mask),
@@ -48,5 +52,5 @@ def gspo(
     return means.weighted_mean(per_response, real)
 
   return groups.group_relative(
-    model, sampling=sampling, advantages=advantages, reduced=reduced
+    model, sampling=sampling, advantages=advantages, reduced_loss=reduced_loss
   )

@@ -1,4 +1,4 @@
-"""Identity preference optimisation (Azar et al., 2023, arXiv:2310.12036)."""
+"""Identity preference optimization (Azar et al., 2023, arXiv:2310.12036)."""
 
 import functools
 
@@ -9,12 +9,14 @@ from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 
 
-def ipo(model: Model, *, tau: float, aggregation: str = "sum") -> Algorithm:
+def ipo(
+  model: Model, *, tau: float, aggregation: offline_pairs.Aggregation = "sum"
+) -> Algorithm:
   """Offline IPO, Algorithm 1 of the paper.
 
   Args:
     model: the network.
-    tau: strength of the regularisation, > 0. The target margin 1 / (2 tau) is
+    tau: strength of the regularization, > 0. The target margin 1 / (2 tau) is
       in nats per response with `sum`, per token with `mean`.
     aggregation: `sum`, as in the paper, or `mean` over tokens, as in TRL.
   """
@@ -22,6 +24,6 @@ def ipo(model: Model, *, tau: float, aggregation: str = "sum") -> Algorithm:
   return offline_pairs.offline_pairs(
     model,
     functools.partial(losses.ipo_loss, tau=tau),
-    strength=tau,
+    reward_scale=tau,
     aggregation=aggregation,
   )

@@ -1,10 +1,13 @@
 """IPO-MD (Calandriello et al., 2024, arXiv:2403.08635)."""
 
+from jaxtyping import Array, Float, Key, PyTree
+
 from alignment_jax import losses, rollouts
 from alignment_jax.algorithm import Algorithm
 from alignment_jax.families import games, online_pairs
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
+from alignment_jax.types import Prompts, Rollout
 
 
 def ipo_md(
@@ -12,7 +15,7 @@ def ipo_md(
 ) -> Algorithm:
   """Online IPO on responses of a mixture of the policy and the reference.
 
-  The mixture is policy^(1 - beta) reference^beta, normalised token by token.
+  The mixture is policy^(1 - beta) reference^beta, normalized token by token.
   With rho the policy's log-ratio and the draw held constant, the expected
   gradient of the loss is
 
@@ -27,20 +30,27 @@ def ipo_md(
   Args:
     model: the network.
     sampling: at least two responses of the mixture; each two are a pair.
-    tau: strength of the regularisation, > 0.
+    tau: strength of the regularization, > 0.
     beta: weight of the reference in the mixture, in [0, 1]; 0 is online IPO.
   """
   sampling.at_least(2, "ipo_md")
   guards.positive(tau=tau)
   respond = games.mixture(model, sampling, beta=beta)
 
-  def sample(trainable, slow, batch, key):
+  def sample(
+    trainable: PyTree, slow: PyTree, batch: Prompts, key: Key[Array, ""]
+  ) -> Rollout:
     responses = respond(trainable, slow, batch.prompt, key)
     return rollouts.rollout_of(
       model, trainable["policy"], batch.prompt, responses, sampling
     )
 
-  def pair_loss(probability, policy, reference, sampled):
+  def pair_loss(
+    probability: Float[Array, "B N"],
+    policy: online_pairs.Couple,
+    reference: online_pairs.Couple,
+    sampled: online_pairs.Couple,
+  ) -> Float[Array, "B N"]:
     del sampled
     return losses.ipo_md_loss(*policy, *reference, probability, tau=tau)
 
@@ -49,7 +59,7 @@ def ipo_md(
     sampling,
     choose=online_pairs.all_pairs,
     pair_loss=pair_loss,
-    strength=tau,
+    reward_scale=tau,
     sample=sample,
     report=rollouts.offpolicy_metrics,
   )

@@ -1,13 +1,18 @@
 """J-BOND (Sessa et al., 2024, arXiv:2407.14622)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree
 
 from alignment_jax import losses, rollouts
-from alignment_jax.algorithm import Algorithm, Rollouts
+from alignment_jax.algorithm import Algorithm, Metrics, Rollouts
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
-from alignment_jax.types import Tokens
+from alignment_jax.ops.means import Mean
+from alignment_jax.types import Feedback, Prompts, Rollout, Tokens
 
 # Samples of the anchor that a response is ranked against, as in the paper.
 ANCHOR_SAMPLES = 2
@@ -30,7 +35,7 @@ def jbond(
 
   The baseline is a mean over the batch that holds the response's own reward:
   for N responses the expected gradient of the backward part is (1 - 1 / N) of
-  what the objective's is. After each optimiser step
+  what the objective's is. After each optimizer step
 
       anchor <- (1 - eta) anchor + eta policy
 
@@ -45,86 +50,96 @@ def jbond(
   """
   guards.fraction(beta=beta, eta=eta)
   guards.non_negative(gamma=gamma)
-  own = sampling.samples
 
-  def init(key, policy_params):
+  def init(
+    key: Key[Array, ""] | None, policy_params: PyTree
+  ) -> tuple[PyTree, PyTree]:
     trainable, slow = rollouts.with_reference(key, policy_params)
-    # A copy: the train state is donated, and no buffer can be donated twice.
-    return trainable, {**slow, "anchor": jax.tree.map(jnp.copy, policy_params)}
+    return trainable, {**slow, "anchor": policy_params}
 
-  def sample(trainable, slow, batch, key):
+  def sample(
+    trainable: PyTree, slow: PyTree, batch: Prompts, key: Key[Array, ""]
+  ) -> Rollout:
     policy_key, anchor_key = jax.random.split(key)
-    policy = trainable["policy"]
-    responses = jax.tree.map(
-      lambda one, two: jnp.concatenate([one, two], axis=1),
-      rollouts.respond(model, policy, batch.prompt, policy_key, sampling, own),
-      rollouts.respond(
-        model,
-        slow["anchor"],
-        batch.prompt,
-        anchor_key,
-        sampling,
-        ANCHOR_SAMPLES,
-      ),
-    )
-    return rollouts.rollout_of(model, policy, batch.prompt, responses, sampling)
 
-  def prepare(trainable, slow, rollout, scores):
+    def respond(params: PyTree, key: Key[Array, ""], count: int) -> Tokens:
+      return rollouts.respond(model, params, batch.prompt, key, sampling, count)
+
+    return rollouts.rollout_of(
+      model,
+      trainable["policy"],
+      batch.prompt,
+      respond(trainable["policy"], policy_key, sampling.samples),
+      sampling,
+      opponents=respond(slow["anchor"], anchor_key, ANCHOR_SAMPLES),
+    )
+
+  def prepare(
+    trainable: PyTree, slow: PyTree, rollout: Rollout, feedback: Feedback
+  ) -> rollouts.Experience:
     del trainable
-    scores = rollouts.penalised(scores, rollout.ended, sampling)
-    scores, anchor_scores = scores[:, :own], scores[:, own:]
+    feedback = rollouts.penalized(feedback, rollout, sampling)
+    scores, anchor_scores = feedback.rewards, feedback.opponents
     best = jnp.argmax(anchor_scores, axis=-1)
-    best_response = jax.tree.map(
-      lambda array: jnp.take_along_axis(
-        array, own + best[:, None, None], axis=1
-      ),
-      rollout.responses,
+    best_of_anchor = jax.tree.map(
+      lambda array: jnp.take_along_axis(array, best[:, None, None], axis=1),
+      rollout.opponents,
     )
-    rollout = rollouts.take_responses(rollout, own)
 
-    def under(params):
+    def under(params: PyTree) -> Float[Array, "B K T"]:
       return rollouts.token_logprobs(
         model, params, rollout.prompt, rollout.responses, sampling
       )
 
-    anchor = rollouts.sequence_logprobs(under(slow["anchor"]), rollout)
+    anchor = rollouts.sequence_logprobs(
+      under(slow["anchor"]), rollout.responses
+    )
     rewards = losses.jbond_reward(
       scores,
-      jnp.broadcast_to(anchor_scores[:, None], (*scores.shape, ANCHOR_SAMPLES)),
+      # [B, K, 2]: each of the policy's is ranked against the same two.
+      jnp.broadcast_to(
+        anchor_scores[:, None], (*scores.shape, anchor_scores.shape[-1])
+      ),
     )
-    log_ratios = rollouts.sequence_logprobs(rollout.logprobs, rollout) - anchor
+    sampled = rollouts.sequence_logprobs(rollout.logprobs, rollout.responses)
+    baseline = jnp.mean(rewards - (sampled - anchor))
     return rollouts.Experience(
       rollout=rollout,
-      scores=scores,
+      feedback=feedback,
       reference=under(slow["reference"]),
       extra={
         "anchor": anchor,
         "rewards": rewards,
-        "baselines": jnp.full(rewards.shape, jnp.mean(rewards - log_ratios)),
-        "anchor_scores": anchor_scores,
-        "best_ids": best_response.ids,
-        "best_mask": best_response.mask,
+        # Of the whole batch: `loss` may see parts of it.
+        "baselines": jnp.full(rewards.shape, baseline),
+        "best_of_anchor": best_of_anchor,
       },
     )
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: rollouts.Experience,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     del slow, key
     rollout, extra = batch.rollout, batch.extra
-    responses = jax.tree.map(
-      lambda sampled, best: jnp.concatenate([sampled, best], axis=1),
-      rollout.responses,
-      Tokens(extra["best_ids"], extra["best_mask"]),
+    tokens = rollouts.in_one_pass(
+      lambda responses: rollouts.token_logprobs(
+        model, trainable["policy"], rollout.prompt, responses, sampling
+      ),
+      responses=rollout.responses,
+      best_of_anchor=extra["best_of_anchor"],
     )
-    tokens = rollouts.token_logprobs(
-      model, trainable["policy"], rollout.prompt, responses, sampling
+    policy = rollouts.sequence_logprobs(tokens["responses"], rollout.responses)
+    best = rollouts.sequence_logprobs(
+      tokens["best_of_anchor"], extra["best_of_anchor"]
     )
-    policy = rollouts.sequence_logprobs(tokens[:, :own], rollout)
-    best = jnp.sum(tokens[:, own], axis=-1)
     total = rollouts.batch_mean(
       losses.jbond_loss(
         policy,
         extra["anchor"],
-        jnp.broadcast_to(best[:, None], policy.shape),
+        jnp.broadcast_to(best, policy.shape),
         extra["rewards"],
         extra["baselines"],
         beta=beta,
@@ -137,16 +152,23 @@ def jbond(
       "kl/anchor": rollouts.batch_mean(
         jax.lax.stop_gradient(policy) - extra["anchor"]
       ),
-      "rewards/anchor": rollouts.batch_mean(extra["anchor_scores"]),
+      "rewards/anchor": rollouts.batch_mean(batch.feedback.opponents),
       "rewards/below_anchor": rollouts.batch_mean(
         (extra["rewards"] < 0).astype(jnp.float32)
       ),
-      **rollouts.rollout_metrics(batch, tokens[:, :own]),
+      **rollouts.rollout_metrics(batch, tokens["responses"]),
     }
 
-  def refresh(trainable, slow, step, metrics):
+  def refresh(
+    trainable: PyTree, slow: PyTree, step: Any, metrics: Mapping[str, Any]
+  ) -> tuple[PyTree, PyTree]:
     del step, metrics
     anchor = losses.ema(slow["anchor"], trainable["policy"], decay=1 - eta)
     return trainable, {**slow, "anchor": anchor}
 
-  return Algorithm(init, Rollouts(sample, "reward", prepare), loss, refresh)
+  return Algorithm(
+    init,
+    Rollouts(sample, "reward", prepare),
+    loss,
+    refresh,
+  )

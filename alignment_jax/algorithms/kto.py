@@ -1,12 +1,15 @@
-"""Kahneman-Tversky optimisation (Ethayarajh et al., 2024, arXiv:2402.01306)."""
+"""Kahneman-Tversky optimization (Ethayarajh et al., 2024, arXiv:2402.01306)."""
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Key, PyTree
 
 from alignment_jax import losses, rollouts, scoring
-from alignment_jax.algorithm import Algorithm, frozen
+from alignment_jax.algorithm import Algorithm, Metrics, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking, means
+from alignment_jax.ops.means import Mean
+from alignment_jax.types import ScoredResponses
 
 
 def kto(
@@ -44,7 +47,12 @@ def kto(
     logprobs = scoring.token_logprobs(model, params, prompt, responses)
     return masking.masked_sum(logprobs, responses.mask)
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: ScoredResponses,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     del key
     if batch.prompt.ids.shape[0] < 2:
       raise ValueError(

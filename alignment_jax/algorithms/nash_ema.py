@@ -1,13 +1,16 @@
 """Nash-EMA (Munos et al., 2023, arXiv:2312.00886)."""
 
-import jax
-import jax.numpy as jnp
+from collections.abc import Mapping
+from typing import Any
+
+from jaxtyping import Array, Key, PyTree
 
 from alignment_jax import losses, rollouts
 from alignment_jax.algorithm import Algorithm
 from alignment_jax.families import games
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
+from alignment_jax.types import Tokens
 
 
 def nash_ema(
@@ -15,7 +18,7 @@ def nash_ema(
 ) -> Algorithm:
   """Nash-EMA-PG: play against a moving average of the policy's parameters.
 
-  After each optimiser step
+  After each optimizer step
 
       average <- decay average + (1 - decay) policy
 
@@ -27,23 +30,28 @@ def nash_ema(
     model: the network.
     sampling: `samples` responses of the policy, and as many of the average;
       each of the policy's meets all of the average's.
-    tau: strength of the KL regularisation, > 0, win rate per nat.
+    tau: strength of the KL regularization, > 0, win rate per nat.
     decay: memory of the average, in [0, 1]; 0.999 to 0.9999 in the paper.
   """
   guards.fraction(decay=decay)
 
-  def init(key, policy_params):
+  def init(
+    key: Key[Array, ""] | None, policy_params: PyTree
+  ) -> tuple[PyTree, PyTree]:
     trainable, slow = rollouts.with_reference(key, policy_params)
-    # A copy: the train state is donated, and no buffer can be donated twice.
-    return trainable, {**slow, "average": jax.tree.map(jnp.copy, policy_params)}
+    return trainable, {**slow, "average": policy_params}
 
-  def opponent(trainable, slow, prompt, key):
+  def opponent(
+    trainable: PyTree, slow: PyTree, prompt: Tokens, key: Key[Array, ""]
+  ) -> Tokens:
     del trainable
     return rollouts.respond(
       model, slow["average"], prompt, key, sampling, sampling.samples
     )
 
-  def refresh(trainable, slow, step, metrics):
+  def refresh(
+    trainable: PyTree, slow: PyTree, step: Any, metrics: Mapping[str, Any]
+  ) -> tuple[PyTree, PyTree]:
     del step, metrics
     average = losses.ema(slow["average"], trainable["policy"], decay=decay)
     return trainable, {**slow, "average": average}

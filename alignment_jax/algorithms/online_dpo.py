@@ -1,12 +1,16 @@
 """Online DPO (Guo et al., 2024, arXiv:2402.04792)."""
 
+from typing import Literal, get_args
+
+from jaxtyping import Array, Float
+
 from alignment_jax import errors, losses, rollouts
 from alignment_jax.algorithm import Algorithm
 from alignment_jax.families import online_pairs
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
 
-JUDGEMENTS = ("reward", "preference")
+Judgement = Literal["reward", "preference"]
 
 
 def online_dpo(
@@ -14,7 +18,7 @@ def online_dpo(
   *,
   sampling: rollouts.Sampling,
   beta: float,
-  feedback: str = "reward",
+  feedback: Judgement = "reward",
 ) -> Algorithm:
   """DPO on the best and the worst of the policy's own responses.
 
@@ -26,15 +30,20 @@ def online_dpo(
   Args:
     model: the network.
     sampling: at least two responses of the policy.
-    beta: strength of the KL regularisation, > 0, per nat.
+    beta: strength of the KL regularization, > 0, per nat.
     feedback: what ranks the responses, `reward` or `preference`.
   """
   sampling.at_least(2, "online_dpo")
   guards.positive(beta=beta)
-  if feedback not in JUDGEMENTS:
-    raise errors.unknown("judgement", feedback, JUDGEMENTS)
+  if feedback not in get_args(Judgement):
+    raise errors.unknown("judgement", feedback, get_args(Judgement))
 
-  def pair_loss(probability, policy, reference, sampled):
+  def pair_loss(
+    probability: Float[Array, "B N"],
+    policy: online_pairs.Couple,
+    reference: online_pairs.Couple,
+    sampled: online_pairs.Couple,
+  ) -> Float[Array, "B N"]:
     del probability, sampled  # the first is the best
     return losses.dpo_loss(*policy, *reference, beta=beta)
 
@@ -43,6 +52,6 @@ def online_dpo(
     sampling,
     choose=online_pairs.best_and_worst,
     pair_loss=pair_loss,
-    strength=beta,
+    reward_scale=beta,
     feedback=feedback,
   )

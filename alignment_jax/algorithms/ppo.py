@@ -1,4 +1,4 @@
-"""Proximal policy optimisation (Huang et al., 2024, arXiv:2403.17031).
+"""Proximal policy optimization (Huang et al., 2024, arXiv:2403.17031).
 
 With the N+ details: docs/ppo_details.md says where each of the 25 is. Epochs
 and minibatches are settings of the training step.
@@ -8,13 +8,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Key, PyTree
 
 from alignment_jax import errors, losses, rollouts, scoring
-from alignment_jax.algorithm import Algorithm
+from alignment_jax.algorithm import Algorithm, Metrics
 from alignment_jax.families import kl_control
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking, means, returns
+from alignment_jax.ops.means import Mean
 
 CRITIC = {"network", "head"}
 
@@ -37,7 +39,7 @@ def ppo(
 ) -> Algorithm:
   """PPO: a policy and a value network, token by token.
 
-  Policy and critic are two networks in one optimiser. `init(key,
+  Policy and critic are two networks in one optimizer. `init(key,
   policy_params, critic)` starts the critic from a reward model, `{"network",
   "head"}`; without one, from the policy and a new head. Dropout is off, so the
   ratio is 1 before the first step.
@@ -62,7 +64,7 @@ def ppo(
     whiten_rewards: divides rewards by their deviation, and keeps their mean.
     whiten_advantages: over all tokens of the batch, before it is split.
     kl_target: nats per response that beta is moved towards; 0 keeps beta.
-    kl_gain: how fast it is moved, at each optimiser step.
+    kl_gain: how fast it is moved, at each optimizer step.
   """
   guards.between(0.0, 1.0, clip=clip)
   guards.positive(value_clip=value_clip)
@@ -88,8 +90,7 @@ def ppo(
         f" {', '.join(sorted(critic))}"
       )
     trainable, slow = control.init(key, policy_params)
-    # A copy: no buffer of the train state can be donated twice.
-    return {**trainable, "value": jax.tree.map(jnp.copy, critic)}, slow
+    return {**trainable, "value": critic}, slow
 
   def values_of(trainable, rollout):
     """Value before each token, and in the first padded place the last state's;
@@ -103,7 +104,7 @@ def ppo(
 
   def rewards_of(slow, experience):
     """k1 of each token, and the score where the response is over."""
-    rollout, scores = experience.rollout, experience.scores
+    rollout, scores = experience.rollout, experience.feedback.rewards
     mask = rollout.responses.mask
     if missing_eos_reward is not None:
       scores = jnp.where(rollout.ended, scores, missing_eos_reward)
@@ -115,7 +116,9 @@ def ppo(
       - control.coefficient(slow) * log_ratios
     )
 
-  def extra(trainable, slow, experience):
+  def extra(
+    trainable: PyTree, slow: PyTree, experience: rollouts.Experience
+  ) -> dict[str, Array]:
     mask = experience.rollout.responses.mask
     valued = _valued(mask)
     values = values_of(trainable, experience.rollout)
@@ -136,7 +139,12 @@ def ppo(
       "value_weight": counted * share,
     }
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: rollouts.Experience,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     del key
     rollout, made = batch.rollout, batch.extra
     counted = rollout.responses.mask.astype(jnp.float32)

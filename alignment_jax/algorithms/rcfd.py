@@ -2,13 +2,15 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key, PyTree
 
 from alignment_jax import losses, rollouts
-from alignment_jax.algorithm import Algorithm, Rollouts, frozen
+from alignment_jax.algorithm import Algorithm, Metrics, Rollouts, frozen
 from alignment_jax.families import kl_control
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, returns
+from alignment_jax.ops.means import Mean
+from alignment_jax.types import Feedback, Rollout
 
 # Of the two histograms of rewards that are compared.
 BINS = 10
@@ -24,13 +26,13 @@ def rcfd(
   """Earn what a demonstration for the same prompt earns, and not more.
 
   Rita et al., 2024. With r the judge's reward of a response, and r_d of the
-  demonstration, what is maximised is
+  demonstration, what is maximized is
 
       (c - mean) / deviation - beta log-ratio,    c = -(r - r_d)^2
 
   with mean and deviation of c over the batch. The paper needs no KL: beta is 0.
   Where the judge is a `sum` of several, c is `losses.rcfd_composite_reward` of
-  theirs: each is calibrated and standardised by itself before they are added,
+  theirs: each is calibrated and standardized by itself before they are added,
   so that a weight other than 0 changes nothing.
 
   The paper's PPO has a value network; here the other responses to the prompt
@@ -39,9 +41,9 @@ def rcfd(
   Args:
     model: the network.
     sampling: at least two samples. The penalty for a missing end comes off the
-      calibrated reward, before it is standardised: taken off r it could bring
+      calibrated reward, before it is standardized: taken off r it could bring
       r nearer to r_d.
-    beta: strength of the KL regularisation, >= 0, deviations of the calibrated
+    beta: strength of the KL regularization, >= 0, deviations of the calibrated
       reward per nat.
     clip: the ratio may move by this much before its gradient stops, in (0, 1).
   """
@@ -49,38 +51,49 @@ def rcfd(
   guards.non_negative(beta=beta)
   guards.between(0.0, 1.0, clip=clip)
 
-  def prepare(trainable, slow, rollout, scores):
+  def prepare(
+    trainable: PyTree, slow: PyTree, rollout: Rollout, feedback: Feedback
+  ) -> rollouts.Experience:
     del trainable
-    rewards, written = scores[:, :-1], scores[:, -1:]
-    goals = jnp.broadcast_to(written, rewards.shape)
-    calibrated = rollouts.penalised(
+    rewards = feedback.rewards  # [B, K, n]
+    goals = jnp.broadcast_to(feedback.demonstration[:, None], rewards.shape)
+    calibrated = rollouts.penalized_rewards(
       _calibrated(rewards, goals), rollout.ended, sampling
     )
     everywhere = jnp.ones(calibrated.shape, bool)
     experience = rollouts.Experience(
       rollout=rollout,
-      scores=jnp.sum(rewards, axis=-1),
+      # Added up for the report: what is learnt from are the advantages.
+      feedback=Feedback(
+        rewards=jnp.sum(rewards, axis=-1),
+        demonstration=feedback.demonstration,
+      ),
       reference=rollouts.token_logprobs(
         model, slow["reference"], rollout.prompt, rollout.responses, sampling
       ),
       extra={},
     )
     standard = returns.whiten(calibrated, everywhere)
-    regularised = standard - beta * kl_control.sampled(experience)
+    regularized = standard - beta * kl_control.sampled(experience)
     judges = rewards.shape[-1]
     distances = jax.vmap(alignment, in_axes=1)(
-      written.reshape(-1, judges), rewards.reshape(-1, judges)
+      feedback.demonstration, rewards.reshape(-1, judges)
     )
     return experience.replace(
       extra={
-        "advantages": losses.rloo_advantages(regularised),
+        "advantages": losses.rloo_advantages(regularized),
         "squared_errors": jnp.sum(jnp.square(rewards - goals), axis=-1),
-        "demonstration": jnp.sum(written[:, 0], axis=-1),
-        "alignment": jnp.full(written.shape[:1], jnp.mean(distances)),
+        # Of the whole batch, in every row: `loss` may see parts of it.
+        "alignment": jnp.full(rewards.shape[:1], jnp.mean(distances)),
       }
     )
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: rollouts.Experience,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     del slow, key
     rollout = batch.rollout
     tokens = rollouts.token_logprobs(
@@ -88,8 +101,8 @@ def rcfd(
     )
     total = rollouts.batch_mean(
       losses.proximal_rloo_loss(
-        rollouts.sequence_logprobs(tokens, rollout),
-        rollouts.sequence_logprobs(rollout.logprobs, rollout),
+        rollouts.sequence_logprobs(tokens, rollout.responses),
+        rollouts.sequence_logprobs(rollout.logprobs, rollout.responses),
         batch.extra["advantages"],
         clip=clip,
       )
@@ -97,7 +110,7 @@ def rcfd(
     return total, {
       "loss": total,
       "rewards/demonstration": rollouts.batch_mean(
-        batch.extra["demonstration"]
+        jnp.sum(batch.feedback.demonstration, axis=-1)
       ),
       "calibration/squared_error": rollouts.batch_mean(
         batch.extra["squared_errors"]
@@ -114,8 +127,10 @@ def rcfd(
   )
 
 
-def _calibrated(rewards, goals):
-  """Calibrated rewards [B, K] of n judges, [B, K, n]."""
+def _calibrated(
+  rewards: Float[Array, "B K n"], goals: Float[Array, "B K n"]
+) -> Float[Array, "B K"]:
+  """Calibrated rewards of n judges, as one."""
   judges = rewards.shape[-1]
   if judges == 1:
     return losses.rcfd_reward(rewards, goals)[..., 0]
@@ -136,11 +151,11 @@ def alignment(
   low, high = jnp.min(both), jnp.max(both)
   width = jnp.where(high > low, (high - low) / BINS, 1.0)
 
-  def log_shares(values):
+  def log_shares(values: Float[Array, "N"]) -> Float[Array, "bins"]:
     bins = jnp.clip(jnp.floor((values - low) / width), 0, BINS - 1)
-    places = jax.nn.one_hot(bins.astype(jnp.int32), BINS)
-    counts = 1.0 + jnp.sum(places, axis=0)
+    one_hot = jax.nn.one_hot(bins.astype(jnp.int32), BINS)
+    counts = 1.0 + jnp.sum(one_hot, axis=0)
     return jnp.log(counts / jnp.sum(counts))
 
-  wanted, got = log_shares(demonstrations), log_shares(responses)
-  return jnp.sum(jnp.exp(wanted) * (wanted - got))
+  goal, actual = log_shares(demonstrations), log_shares(responses)
+  return jnp.sum(jnp.exp(goal) * (goal - actual))

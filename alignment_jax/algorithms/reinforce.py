@@ -1,14 +1,19 @@
-"""REINFORCE with a KL-regularised reward (Williams, 1992)."""
+"""REINFORCE with a KL-regularized reward (Williams, 1992)."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
+from jaxtyping import Array, Key, PyTree
 
 from alignment_jax import errors, losses, rollouts
-from alignment_jax.algorithm import Algorithm
+from alignment_jax.algorithm import Algorithm, Metrics
 from alignment_jax.families import kl_control
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, means
+from alignment_jax.ops.means import Mean
 
-BASELINES = ("none", "batch", "running")
+Baseline = Literal["none", "batch", "running"]
 
 
 def reinforce(
@@ -16,9 +21,9 @@ def reinforce(
   *,
   sampling: rollouts.Sampling,
   beta: float,
-  baseline: str = "running",
+  baseline: Baseline = "running",
   decay: float = 0.99,
-  kl: str = "reward",
+  kl: kl_control.KLForm = "reward",
   kl_target: float = 0.0,
   kl_gain: float = 0.1,
 ) -> Algorithm:
@@ -31,34 +36,38 @@ def reinforce(
   Args:
     model: the network.
     sampling: one sample is enough.
-    beta: strength of the KL regularisation, >= 0, reward per nat.
+    beta: strength of the KL regularization, >= 0, reward per nat.
     baseline: taken off the rewards (less their KL). `none`; `batch`, the mean
       of this batch: it holds the response's own reward, which makes the
       expected gradient (1 - 1 / N) of the policy's for N responses; `running`,
       the mean of earlier batches, which leaves it unbiased.
-    decay: share of the running mean that stays at an optimiser step, in
+    decay: share of the running mean that stays at an optimizer step, in
       [0, 1). It is 0 before the first.
     kl: `reward`, or the divergence whose gradient a loss follows in its place:
       `reverse` or `forward`; see `kl_control`.
     kl_target: nats per response that beta is moved towards; 0 keeps beta.
-    kl_gain: how fast it is moved, at each optimiser step.
+    kl_gain: how fast it is moved, at each optimizer step.
   """
-  if baseline not in BASELINES:
-    raise errors.unknown("baseline", baseline, BASELINES)
+  if baseline not in get_args(Baseline):
+    raise errors.unknown("baseline", baseline, get_args(Baseline))
   guards.within(0.0, 1.0, decay=decay)
   control = kl_control.KLControl(
     beta=beta, kl=kl, target=kl_target, gain=kl_gain
   )
   running = baseline == "running"
 
-  def init(key, policy_params):
+  def init(
+    key: Key[Array, ""] | None, policy_params: PyTree
+  ) -> tuple[PyTree, PyTree]:
     trainable, slow = control.init(key, policy_params)
     if running:
       # A total and a weight: their ratio has no bias towards 0.
       slow["baseline"] = {"total": jnp.zeros(()), "weight": jnp.zeros(())}
     return trainable, slow
 
-  def extra(trainable, slow, experience):
+  def extra(
+    trainable: PyTree, slow: PyTree, experience: rollouts.Experience
+  ) -> dict[str, Array]:
     del trainable
     rewards = control.rewards(slow, experience)
     if running:
@@ -67,13 +76,18 @@ def reinforce(
       level = jnp.mean(rewards) if baseline == "batch" else jnp.zeros(())
     return {"rewards": rewards, "advantages": rewards - level}
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: rollouts.Experience,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     del key
     rollout = batch.rollout
     tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
-    policy = rollouts.sequence_logprobs(tokens, rollout)
+    policy = rollouts.sequence_logprobs(tokens, rollout.responses)
     rewards, advantages = batch.extra["rewards"], batch.extra["advantages"]
     total = rollouts.batch_mean(
       losses.reinforce_loss(policy, advantages)
@@ -81,17 +95,19 @@ def reinforce(
     )
     return total, {
       "loss": total,
-      "rewards/regularised": rollouts.batch_mean(rewards),
+      "rewards/regularized": rollouts.batch_mean(rewards),
       "baseline": rollouts.batch_mean(rewards - advantages),
       **control.metrics(slow, batch),
       **rollouts.rollout_metrics(batch, tokens),
     }
 
-  def refresh(trainable, slow, step, metrics):
+  def refresh(
+    trainable: PyTree, slow: PyTree, step: Any, metrics: Mapping[str, Any]
+  ) -> tuple[PyTree, PyTree]:
     trainable, slow = control.refresh(trainable, slow, step, metrics)
     if running:
       old = slow["baseline"]
-      new = {"total": metrics["rewards/regularised"], "weight": jnp.ones(())}
+      new = {"total": metrics["rewards/regularized"], "weight": jnp.ones(())}
       slow = {
         **slow,
         "baseline": {

@@ -2,14 +2,16 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Key, PyTree
 
 from alignment_jax import errors, losses, scoring
-from alignment_jax.algorithm import Algorithm, frozen
-from alignment_jax.algorithms.preference_model import calibration_error
-from alignment_jax.families import offline_pairs
+from alignment_jax.algorithm import Algorithm, Metrics, frozen
+from alignment_jax.families import calibration, offline_pairs
 from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import means
+from alignment_jax.ops.means import Mean
+from alignment_jax.types import PreferencePair
 
 
 def reward_model(model: Model, *, pooling: str = "last") -> Algorithm:
@@ -29,11 +31,18 @@ def reward_model(model: Model, *, pooling: str = "last") -> Algorithm:
   if pooling not in scoring.POOLINGS:
     raise errors.unknown("pooling", pooling, scoring.POOLINGS)
 
-  def init(key, policy_params):
+  def init(
+    key: Key[Array, ""] | None, policy_params: PyTree
+  ) -> tuple[PyTree, PyTree]:
     head = heads.init_scalar(key, model.settings.width)
     return {"reward": {"network": policy_params, "head": head}}, ()
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: PreferencePair,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     del slow, key
     rewards = scoring.rewards(
       model,
@@ -58,7 +67,7 @@ def reward_model(model: Model, *, pooling: str = "last") -> Algorithm:
       "rewards/accuracies": means.weighted_mean(
         (chosen > rejected).astype(jnp.float32), weight
       ),
-      "rewards/calibration_error": calibration_error(
+      "rewards/calibration_error": calibration.calibration_error(
         jax.nn.sigmoid(chosen - rejected), batch.probability, weight
       ),
       "empty_responses": empty,

@@ -1,10 +1,13 @@
 """REINFORCE leave-one-out (Ahmadian et al., 2024, arXiv:2402.14740)."""
 
+from jaxtyping import Array, Key, PyTree
+
 from alignment_jax import losses, rollouts
-from alignment_jax.algorithm import Algorithm
+from alignment_jax.algorithm import Algorithm, Metrics
 from alignment_jax.families import kl_control
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
+from alignment_jax.ops.means import Mean
 
 
 def rloo(
@@ -13,7 +16,7 @@ def rloo(
   sampling: rollouts.Sampling,
   beta: float,
   clip: float = 0.0,
-  kl: str = "reward",
+  kl: kl_control.KLForm = "reward",
   kl_target: float = 0.0,
   kl_gain: float = 0.1,
 ) -> Algorithm:
@@ -26,14 +29,14 @@ def rloo(
   Args:
     model: the network.
     sampling: at least two samples.
-    beta: strength of the KL regularisation, >= 0, reward per nat.
+    beta: strength of the KL regularization, >= 0, reward per nat.
     clip: 0 is the paper's; above 0 Proximal RLOO, with the ratio of whole
       responses clipped there (Noukhovitch et al., 2024, arXiv:2410.18252), for
       several epochs or rollouts of an older policy.
     kl: `reward`, as in the paper, or the divergence whose gradient a loss
       follows in its place: `reverse` or `forward`; see `kl_control`.
     kl_target: nats per response that beta is moved towards; 0 keeps beta.
-    kl_gain: how fast it is moved, at each optimiser step.
+    kl_gain: how fast it is moved, at each optimizer step.
   """
   sampling.at_least(2, "rloo")
   guards.within(0.0, 1.0, clip=clip)
@@ -41,21 +44,28 @@ def rloo(
     beta=beta, kl=kl, target=kl_target, gain=kl_gain
   )
 
-  def extra(trainable, slow, experience):
+  def extra(
+    trainable: PyTree, slow: PyTree, experience: rollouts.Experience
+  ) -> dict[str, Array]:
     del trainable
     rewards = control.rewards(slow, experience)
     return {"advantages": losses.rloo_advantages(rewards)}
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: rollouts.Experience,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     del key
     rollout = batch.rollout
     tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
-    policy = rollouts.sequence_logprobs(tokens, rollout)
+    policy = rollouts.sequence_logprobs(tokens, rollout.responses)
     advantages = batch.extra["advantages"]
     if clip:
-      old = rollouts.sequence_logprobs(rollout.logprobs, rollout)
+      old = rollouts.sequence_logprobs(rollout.logprobs, rollout.responses)
       gain = losses.proximal_rloo_loss(policy, old, advantages, clip=clip)
     else:
       gain = losses.reinforce_loss(policy, advantages)

@@ -2,13 +2,15 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Key, PyTree
 
-from alignment_jax import losses, scoring
-from alignment_jax.algorithm import Algorithm, frozen
-from alignment_jax.models.base import Model, Params
+from alignment_jax import losses, rollouts
+from alignment_jax.algorithm import Algorithm, Metrics, frozen
+from alignment_jax.families import soft_q as q_values
+from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, means
-from alignment_jax.types import Tokens
+from alignment_jax.ops.means import Mean
+from alignment_jax.types import Demonstration
 
 
 def soft_q(
@@ -31,17 +33,29 @@ def soft_q(
   guards.non_negative(lam=lam)
   guards.fraction(gamma=gamma)
 
-  def init(key, policy_params):
+  def init(
+    key: Key[Array, ""] | None, policy_params: PyTree
+  ) -> tuple[PyTree, PyTree]:
     del key
     return {"policy": policy_params}, ()
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: Demonstration,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     del slow
     responses = jax.tree.map(lambda a: a[:, None], batch.response)
-    chosen_q, values = q_and_values(
+    chosen_q, values = q_values.q_and_values(
       model, trainable["policy"], batch.prompt, responses, key=key
     )
-    arrays = (chosen_q, values, responses.mask, terminal(responses, eos_id))
+    arrays = (
+      chosen_q,
+      values,
+      responses.mask,
+      rollouts.has_ended(responses, eos_id),
+    )
     real = responses.mask.astype(jnp.float32)
     rewards = losses.soft_q_rewards(*arrays, gamma=gamma)
     total = means.weighted_mean(
@@ -59,21 +73,3 @@ def soft_q(
     }
 
   return Algorithm(init, None, loss, frozen)
-
-
-def q_and_values(
-  model: Model, params: Params, prompt: Tokens, responses: Tokens, **options
-) -> tuple[Float[Array, "B K T"], Float[Array, "B K T"]]:
-  """Logit of each token, and the logsumexp of the logits beside it.
-
-  Args and options are those of `scoring.token_statistics`.
-  """
-  chosen_q, logprobs = scoring.token_statistics(
-    model, params, prompt, responses, scoring.logit, scoring.logprob, **options
-  )
-  return chosen_q, chosen_q - logprobs
-
-
-def terminal(responses: Tokens, eos_id: int) -> Bool[Array, "B K"]:
-  """Whether a response holds an end of sequence."""
-  return jnp.any(responses.mask & (responses.ids == eos_id), axis=-1)

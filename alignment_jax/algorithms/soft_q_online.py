@@ -1,12 +1,16 @@
 """Online inverse soft-Q learning (Wulfmeier et al., 2024, arXiv:2409.01369)."""
 
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree
 
 from alignment_jax import losses, rollouts
-from alignment_jax.algorithm import Algorithm, Rollouts, frozen
-from alignment_jax.algorithms.soft_q import q_and_values, terminal
+from alignment_jax.algorithm import Algorithm, Metrics, Rollouts, frozen
+from alignment_jax.families import soft_q
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
+from alignment_jax.ops.means import Mean
+from alignment_jax.types import Feedback, Rollout, Tokens
 
 
 def soft_q_online(
@@ -35,70 +39,84 @@ def soft_q_online(
   guards.non_negative(lam=lam)
   guards.fraction(mix=mix, gamma=gamma)
 
-  def prepare(trainable, slow, rollout, nothing):
+  def prepare(
+    trainable: PyTree, slow: PyTree, rollout: Rollout, feedback: Feedback
+  ) -> rollouts.Experience:
     del trainable
     rows = len(rollout.ended)
 
-    def share(tokens):
+    def share(tokens: Tokens) -> Float[Array, "B"]:
       """What a token counts in the mean over all such tokens, times B."""
       count = jnp.maximum(jnp.sum(tokens.mask), 1).astype(jnp.float32)
       return jnp.full((rows,), rows / count)
 
-    # Over the whole batch: `loss` may see parts of it.
     return rollouts.Experience(
       rollout=rollout,
-      scores=nothing,
+      feedback=feedback,
       reference=rollouts.token_logprobs(
         model, slow["reference"], rollout.prompt, rollout.responses, sampling
       ),
+      # Over the whole batch: `loss` may see parts of it.
       extra={
-        "of_demonstration": share(rollout.demonstration),
-        "of_sample": share(rollout.responses),
+        "share": {
+          "responses": share(rollout.responses),
+          "demonstration": share(rollout.demonstration),
+        }
       },
     )
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: rollouts.Experience,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     del slow, key
-    rollout = batch.rollout
-    responses = rollouts.with_demonstration(rollout)
-    chosen_q, values = q_and_values(
-      model,
-      trainable["policy"],
-      rollout.prompt,
-      responses,
-      temperature=sampling.temperature,
-    )
-    ends = terminal(responses, sampling.eos_id)
-    is_expert = jnp.broadcast_to(
-      jnp.arange(responses.ids.shape[1])[None] == sampling.samples, ends.shape
-    )
-    arrays = (chosen_q, values, responses.mask, ends)
-    per_response = jnp.sum(
-      losses.soft_q_mixed_loss(
-        *arrays, is_expert, lam=lam, mix=mix, gamma=gamma
+    rollout, share = batch.rollout, batch.extra["share"]
+    parts = {
+      "responses": rollout.responses,
+      "demonstration": jax.tree.map(
+        lambda a: a[:, None], rollout.demonstration
       ),
-      axis=-1,
+    }
+    statistics = rollouts.in_one_pass(
+      lambda responses: soft_q.q_and_values(
+        model,
+        trainable["policy"],
+        rollout.prompt,
+        responses,
+        temperature=sampling.temperature,
+      ),
+      **parts,
     )
-    share = jnp.where(
-      is_expert,
-      batch.extra["of_demonstration"][:, None],
-      batch.extra["of_sample"][:, None],
-    )
-    total = rollouts.batch_mean(jnp.sum(share * per_response, axis=-1))
-    rewards = jnp.sum(losses.soft_q_rewards(*arrays, gamma=gamma), axis=-1)
-    likelihood = jnp.sum(values[:, -1] - chosen_q[:, -1], axis=-1)
-    length = rollout.responses.ids.shape[-1]
+    per_prompt, rewards = jnp.zeros(len(rollout.ended)), {}
+    for name, tokens in parts.items():
+      ends = rollouts.has_ended(tokens, sampling.eos_id)
+      arrays = (*statistics[name], tokens.mask, ends)
+      per_token = losses.soft_q_mixed_loss(
+        *arrays,
+        jnp.full(ends.shape, name == "demonstration"),
+        lam=lam,
+        mix=mix,
+        gamma=gamma,
+      )
+      per_prompt += share[name] * jnp.sum(per_token, axis=(1, 2))
+      rewards[name] = jnp.sum(
+        losses.soft_q_rewards(*arrays, gamma=gamma), axis=-1
+      )
+    total = rollouts.batch_mean(per_prompt)
+    chosen_q, values = statistics["demonstration"]
+    likelihood = jnp.sum(values - chosen_q, axis=(1, 2))
+    chosen_q, values = statistics["responses"]
     return total, {
       "loss": total,
       "loss/likelihood": rollouts.batch_mean(
-        batch.extra["of_demonstration"] * likelihood
+        share["demonstration"] * likelihood
       ),
-      "rewards/demonstration": rollouts.batch_mean(rewards[:, -1]),
-      "rewards/sample": rollouts.batch_mean(rewards[:, :-1]),
+      "rewards/demonstration": rollouts.batch_mean(rewards["demonstration"]),
+      "rewards/sample": rollouts.batch_mean(rewards["responses"]),
       **rollouts.policy_shift_metrics(
-        rollout,
-        batch.reference,
-        (chosen_q - values)[:, :-1, :length],
+        rollout, batch.reference, chosen_q - values
       ),
     }
 

@@ -1,13 +1,15 @@
-"""Self-play preference optimisation (Wu et al., 2024, arXiv:2405.00675)."""
+"""Self-play preference optimization (Wu et al., 2024, arXiv:2405.00675)."""
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Key, PyTree
 
 from alignment_jax import losses, rollouts
-from alignment_jax.algorithm import Algorithm, Rollouts
+from alignment_jax.algorithm import Algorithm, Metrics, Rollouts
 from alignment_jax.families import iterations, online_pairs
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
+from alignment_jax.ops.means import Mean
+from alignment_jax.types import Feedback, Rollout
 
 
 def sppo(
@@ -27,44 +29,51 @@ def sppo(
     model: the network.
     sampling: at least two responses of the previous policy.
     eta: step size of an iteration, > 0, in nats per win rate.
-    refresh_every: optimiser steps of an iteration, >= 1.
+    refresh_every: optimizer steps of an iteration, >= 1.
   """
   sampling.at_least(2, "sppo")
   guards.positive(eta=eta)
 
-  def init(key, policy_params):
+  def init(
+    key: Key[Array, ""] | None, policy_params: PyTree
+  ) -> tuple[PyTree, PyTree]:
     del key
-    # A copy: the train state is donated, and no buffer can be donated twice.
-    previous = jax.tree.map(jnp.copy, policy_params)
-    return {"policy": policy_params}, {"previous": previous}
+    return {"policy": policy_params}, {"previous": policy_params}
 
-  def prepare(trainable, slow, rollout, scores):
+  def prepare(
+    trainable: PyTree, slow: PyTree, rollout: Rollout, feedback: Feedback
+  ) -> rollouts.Experience:
     # Not `slow["previous"]`: the next iteration may have begun meanwhile.
     del trainable, slow
     return rollouts.Experience(
       rollout=rollout,
-      scores=rollouts.penalised(scores, rollout.ended, sampling),
+      feedback=rollouts.penalized(feedback, rollout, sampling),
       reference=rollout.logprobs,
       extra={},
     )
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: rollouts.Experience,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     del slow, key
     rollout = batch.rollout
     tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
-    wins = online_pairs.strengths(batch.scores)
-    sides = (
-      online_pairs.take(values, places[:, None])
+    wins = online_pairs.mean_win_rates(batch.feedback.preferences)
+    of_best_and_worst = (
+      online_pairs.gather(values, indices[:, None])
       for values in (
-        rollouts.sequence_logprobs(tokens, rollout),
-        rollouts.sequence_logprobs(batch.reference, rollout),
+        rollouts.sequence_logprobs(tokens, rollout.responses),
+        rollouts.sequence_logprobs(batch.reference, rollout.responses),
         wins,
       )
-      for places in online_pairs.extremes(wins)
+      for indices in online_pairs.best_and_worst_indices(wins)
     )
-    total = rollouts.batch_mean(losses.sppo_loss(*sides, eta=eta))
+    total = rollouts.batch_mean(losses.sppo_loss(*of_best_and_worst, eta=eta))
     return total, {
       "loss": total,
       "win_rate/best": rollouts.batch_mean(jnp.max(wins, axis=-1)),

@@ -1,17 +1,19 @@
-"""Self-improving robust preference optimisation (arXiv:2406.01660)."""
+"""Self-improving robust preference optimization (arXiv:2406.01660)."""
 
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Key, PyTree
 
-from alignment_jax import losses, scoring
-from alignment_jax import sampling as engine
-from alignment_jax.algorithm import Algorithm, frozen
+from alignment_jax import losses, rollouts, scoring
+from alignment_jax.algorithm import Algorithm, Metrics, frozen
 from alignment_jax.families import offline_pairs
-from alignment_jax.models.base import Model, Params
-from alignment_jax.ops import guards, masking, means, prompts
-from alignment_jax.types import Tokens
+from alignment_jax.models.base import Model
+from alignment_jax.ops import guards, masking, means
+from alignment_jax.ops.means import Mean
+from alignment_jax.rollouts import revisions
+from alignment_jax.types import PreferencePair
 
 
 def srpo(
@@ -21,21 +23,22 @@ def srpo(
   alpha: float,
   template: Sequence[Sequence[int]],
 ) -> Algorithm:
-  """One network that answers, and that improves an answer it is shown.
+  """One network that responds, and that improves a response it is shown.
 
   Choi et al., 2024. The generator reads the prompt, the reviser the prompt and
-  an answer; `self_revise` samples with both. Six log-probabilities of policy
-  and reference, summed over tokens: each answer by itself, and after each of
-  the two is shown. The reference is the policy at the start, under the same
-  prompts. Where raters disagree, the loss is its expectation over the label. A
-  pair with an empty answer has weight 0 and is counted. Dropout is off.
+  a response; `revisions.self_revise` samples with both. Six log-probabilities
+  of policy and reference, summed over tokens: each response by itself, and
+  after each of the two is shown. The reference is the policy at the start,
+  under the same prompts. Where raters disagree, the loss is its expectation
+  over the label. A pair with an empty response has weight 0 and is counted.
+  Dropout is off.
 
   Args:
     model: the network.
-    beta: strength of the KL regularisation, > 0, per nat; 0.01 in published
+    beta: strength of the KL regularization, > 0, per nat; 0.01 in published
       code.
     alpha: weight of the reviser, in [0, 1]; 0.8 in published code.
-    template: token ids before and after the answer that is shown.
+    template: token ids before and after the response that is shown.
 
   Raises:
     ValueError: a coefficient is out of range, or the template has other than
@@ -43,13 +46,7 @@ def srpo(
   """
   guards.positive(beta=beta)
   guards.fraction(alpha=alpha)
-  _check_template(template)
-
-  def init(key, policy_params):
-    del key
-    # A copy: the train state is donated, and no buffer can be donated twice.
-    reference = jax.tree.map(jnp.copy, policy_params)
-    return {"policy": policy_params}, {"reference": reference}
+  revisions.check_template(template)
 
   def scores(params, batch):
     """Couples that swap with chosen (w) and rejected (l).
@@ -68,7 +65,7 @@ def srpo(
     twice = jax.tree.map(
       lambda a: jnp.repeat(a, 2, axis=0), (batch.prompt, answers)
     )
-    prompt = revision_prompt(twice[0], shown, template)
+    prompt = revisions.revision_prompt(twice[0], shown, template)
     # [B, shown, revised]
     revised = score(prompt, twice[1]).reshape(-1, 2, 2)
     return (
@@ -85,7 +82,12 @@ def srpo(
       *ordered(*arrays[:6]), *ordered(*arrays[6:]), beta=beta, alpha=alpha
     )
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: PreferencePair,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     del key
     policy = scores(trainable["policy"], batch)
     reference = jax.lax.stop_gradient(scores(slow["reference"], batch))
@@ -121,78 +123,4 @@ def srpo(
       "empty_responses": empty,
     }
 
-  return Algorithm(init, None, loss, frozen)
-
-
-def revision_prompt(
-  prompt: Tokens, shown: Tokens, template: Sequence[Sequence[int]]
-) -> Tokens:
-  """The prompt and the answer that is to be improved, as one prompt.
-
-  Args:
-    prompt: [B, T] prompts.
-    shown: [B, T] answers to them.
-    template: token ids before and after the answer.
-
-  Raises:
-    ValueError: the template has other than two parts.
-  """
-  _check_template(template)
-  before, after = map(tuple, template)
-  return prompts.joined(prompt, before, shown, after)
-
-
-def self_revise(
-  model: Model,
-  params: Params,
-  prompt: Tokens,
-  key,
-  *,
-  template: Sequence[Sequence[int]],
-  revisions: int,
-  **settings,
-) -> Tokens:
-  """An answer to each prompt, improved so many times.
-
-  y_0 ~ policy(. | x), then y_{k + 1} ~ policy(. | x, y_k); the paper goes to 5.
-
-  Args:
-    model: the network.
-    params: of the policy.
-    prompt: [B, T] prompts.
-    key: of the sampling; y_k uses `fold_in(key, k)`.
-    template: as in training.
-    revisions: N, >= 0.
-    **settings: of `sampling.generate`, such as `eos_id` and `max_tokens`.
-
-  Returns:
-    y_0 to y_N, [B, N + 1, T].
-  """
-  guards.non_negative(revisions=revisions)
-
-  def answer(prompt, number):
-    responses = engine.generate(
-      model, params, prompt, jax.random.fold_in(key, number), **settings
-    ).responses
-    return jax.tree.map(lambda a: a[:, 0], responses)
-
-  def revise(shown, number):
-    revised = answer(revision_prompt(prompt, shown, template), number)
-    return revised, revised
-
-  first = answer(prompt, 0)
-  # One program for all revisions.
-  _, later = jax.lax.scan(revise, first, jnp.arange(1, revisions + 1))
-  return jax.tree.map(
-    lambda a, b: jnp.concatenate([a[:, None], jnp.moveaxis(b, 0, 1)], axis=1),
-    first,
-    later,
-  )
-
-
-def _check_template(template):
-  if len(template) != 2:
-    raise ValueError(
-      "template must have two parts (before and after the answer that is"
-      f" shown), got {len(template)}"
-    )
+  return Algorithm(rollouts.with_reference, None, loss, frozen)

@@ -1,12 +1,16 @@
-"""Exploratory preference optimisation (Xie et al., 2024, arXiv:2405.21046)."""
+"""Exploratory preference optimization (Xie et al., 2024, arXiv:2405.21046)."""
 
 import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree
 
 from alignment_jax import losses, rollouts
-from alignment_jax.algorithm import Algorithm
-from alignment_jax.families import games, offline_pairs, online_pairs
+from alignment_jax.algorithm import Algorithm, Metrics, Rollouts, frozen
+from alignment_jax.families import offline_pairs, online_pairs
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
+from alignment_jax.ops.means import Mean
+from alignment_jax.types import Feedback, Prompts, Rollout, Tokens
 
 
 def xpo(
@@ -23,59 +27,97 @@ def xpo(
     model: the network.
     sampling: `samples` responses of the policy, and as many of the reference;
       the i-th of each are a pair. One is the paper's.
-    beta: strength of the KL regularisation, > 0, per nat.
+    beta: strength of the KL regularization, > 0, per nat.
     alpha: strength of the optimism, >= 0; 0 is DPO on these pairs.
   """
   guards.positive(beta=beta)
   guards.non_negative(alpha=alpha)
-  count = sampling.samples
 
-  def sample(trainable, slow, batch, key):
-    keys = jax.random.split(key)
-    responses = (
-      rollouts.respond(model, params, batch.prompt, key, sampling, count)
-      for params, key in zip(
-        (trainable["policy"], slow["reference"]), keys, strict=True
+  def sample(
+    trainable: PyTree, slow: PyTree, batch: Prompts, key: Key[Array, ""]
+  ) -> Rollout:
+    policy_key, reference_key = jax.random.split(key)
+
+    def respond(params: PyTree, key: Key[Array, ""]) -> Tokens:
+      return rollouts.respond(
+        model, params, batch.prompt, key, sampling, sampling.samples
       )
-    )
+
     return rollouts.rollout_of(
       model,
       trainable["policy"],
       batch.prompt,
-      games.side_by_side(*responses),
+      respond(trainable["policy"], policy_key),
       sampling,
+      opponents=respond(slow["reference"], reference_key),
     )
 
-  def pair_loss(probability, policy, reference, sampled):
-    del sampled
-    _, of_reference = policy
+  def token_logprobs(params: PyTree, rollout: Rollout) -> dict[str, Array]:
+    """Of the responses and of the opponents', which this method learns too."""
+    return rollouts.in_one_pass(
+      lambda responses: rollouts.token_logprobs(
+        model, params, rollout.prompt, responses, sampling
+      ),
+      responses=rollout.responses,
+      opponents=rollout.opponents,
+    )
 
-    def loss(*chosen_and_rejected):
+  def prepare(
+    trainable: PyTree, slow: PyTree, rollout: Rollout, feedback: Feedback
+  ) -> rollouts.Experience:
+    del trainable
+    reference = token_logprobs(slow["reference"], rollout)
+    return rollouts.Experience(
+      rollout=rollout,
+      feedback=rollouts.penalized(feedback, rollout, sampling),
+      reference=reference["responses"],
+      extra={"opponents_reference": reference["opponents"]},
+    )
+
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: rollouts.Experience,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
+    del slow, key
+    rollout = batch.rollout
+    tokens = token_logprobs(trainable["policy"], rollout)
+    policy, reference = (
+      (
+        rollouts.sequence_logprobs(of_responses, rollout.responses),
+        rollouts.sequence_logprobs(of_opponents, rollout.opponents),
+      )
+      for of_responses, of_opponents in (
+        (tokens["responses"], tokens["opponents"]),
+        (batch.reference, batch.extra["opponents_reference"]),
+      )
+    )
+    # The i-th response with the i-th of the reference.
+    wins = jnp.diagonal(batch.feedback.preferences, axis1=1, axis2=2)
+
+    def pair_loss(*chosen_and_rejected: Float[Array, "B K"]) -> Array:
       return losses.xpo_loss(
-        *chosen_and_rejected, of_reference, beta=beta, alpha=alpha
+        *chosen_and_rejected, policy[1], beta=beta, alpha=alpha
       )
 
-    return offline_pairs.expected_over_label(
-      loss, probability, policy, reference
+    total = rollouts.batch_mean(
+      offline_pairs.expected_over_label(pair_loss, wins, policy, reference)
     )
-
-  def report(batch, tokens):
-    wins = online_pairs.halves(batch.scores).probability
-    return {
+    return total, {
+      "loss": total,
+      **online_pairs.margin_metrics(
+        policy, reference, wins, jnp.ones_like(wins), reward_scale=beta
+      ),
       "win_rate": rollouts.batch_mean(wins),
       **rollouts.policy_shift_metrics(
-        rollouts.take_responses(batch.rollout, count),
-        batch.reference[:, :count],
-        tokens[:, :count],
+        rollout, batch.reference, tokens["responses"]
       ),
     }
 
-  return online_pairs.from_pairs(
-    model,
-    sampling,
-    choose=online_pairs.halves,
-    pair_loss=pair_loss,
-    strength=beta,
-    sample=sample,
-    report=report,
+  return Algorithm(
+    rollouts.with_reference,
+    Rollouts(sample, "preference", prepare),
+    loss,
+    frozen,
   )

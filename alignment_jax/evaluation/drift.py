@@ -5,7 +5,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from alignment_jax import parallel, scoring
-from alignment_jax.evaluation.responses import batches
 from alignment_jax.models import base
 from alignment_jax.types import Tokens
 
@@ -29,11 +28,12 @@ def response_logprobs(
     return logprobs.sum(axis=(1, 2))
 
   run = parallel.jit(score, out_shardings=parallel.replicated(mesh))
-  parts = [
-    np.asarray(run(params, *parallel.put_batch(mesh, part)))
-    for part in batches((prompt, responses), batch_size)
-  ]
-  return np.concatenate(parts)[: prompt.ids.shape[0]]
+  return parallel.map_batches(
+    lambda *rows: run(params, *rows),
+    (prompt, responses),
+    mesh=mesh,
+    batch_size=batch_size,
+  )
 
 
 def kl_to_reference(

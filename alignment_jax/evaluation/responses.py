@@ -1,7 +1,7 @@
 """What a policy responds to a list of prompts."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -14,8 +14,6 @@ from alignment_jax.types import Tokens
 
 # Columns of padding that no prompt needs are cut down to a multiple of this.
 BUCKET = 8
-
-Tree = TypeVar("Tree")
 
 
 @runtime_checkable
@@ -85,7 +83,7 @@ def sample(
   # All batches are cut to one width, so that there is still one program.
   prompt = buckets.trim(prompt, BUCKET)
   parts = []
-  for index, part in enumerate(batches(prompt, batch_size)):
+  for index, part in enumerate(parallel.batches(prompt, batch_size)):
     out = run(
       params, parallel.put_batch(mesh, part), jax.random.fold_in(key, index)
     )
@@ -97,11 +95,3 @@ def sample(
     for ids, mask in zip(tokens.ids, tokens.mask, strict=True)
   ]
   return Responses(list(prompts), texts, prompt, tokens)
-
-
-def batches(tree: Tree, batch_size: int) -> Iterator[Tree]:
-  """Host arrays in parts of one size; the last part repeats the last row."""
-  count = jax.tree.leaves(tree)[0].shape[0]
-  for start in range(0, count, batch_size):
-    rows = np.minimum(np.arange(start, start + batch_size), count - 1)
-    yield jax.tree.map(lambda a, rows=rows: np.asarray(a)[rows], tree)

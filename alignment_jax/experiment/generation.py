@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from alignment_jax import errors, models, parallel, sampling
-from alignment_jax.algorithms.srpo import self_revise
 from alignment_jax.data import formatting, rows
-from alignment_jax.evaluation.responses import batches
 from alignment_jax.experiment import conversion, folder, methods, stage_folder
+from alignment_jax.rollouts.revisions import self_revise
 
 # A text, or the messages of a conversation.
 Prompt = str | Sequence[Mapping[str, Any]]
@@ -154,7 +153,7 @@ def generate(
   unit = policy.mesh.shape["data"]
   if show is None:
     size = -(-min(batch_size, len(prompts)) // unit) * unit
-    parts = batches(tokens, size)
+    parts = parallel.batches(tokens, size)
     return _batched(policy, parts, seed, len(prompts), settings, revisions)
   # One by one; several devices all do the same.
   parts = (

@@ -287,7 +287,7 @@ def _preference_model(setup, numbers):
   compare = feedback_from_config.preference_scorer(setup, setup.mesh, path)
 
   def first_wins(prompt, responses):
-    return compare(prompt, responses)[:, 0, 1] > 0.5
+    return compare(prompt, responses, None)[:, 0, 1] > 0.5
 
   _accuracy(setup, "preference model", first_wins, numbers)
 

@@ -13,14 +13,28 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key, PyTree
 
 from alignment_jax import losses, rollouts
-from alignment_jax import sampling as engine
-from alignment_jax.algorithm import Algorithm, Rollouts, frozen
+from alignment_jax.algorithm import (
+  Algorithm,
+  Init,
+  Metrics,
+  Refresh,
+  Rollouts,
+  Sample,
+  frozen,
+)
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards
-from alignment_jax.types import Tokens
+from alignment_jax.ops.means import Mean
+from alignment_jax.sampling import geometric_mixture
+from alignment_jax.types import Feedback, Prompts, Rollout, Tokens
+
+# (trainable, slow, prompt, key) -> the opponents' responses, [B, J, T]
+Opponent = Callable[[PyTree, PyTree, Tokens, Key[Array, ""]], Tokens]
+# Preferences [B, K, J] -> how often each response of the policy wins, [B, K]
+WinRates = Callable[[Float[Array, "B K J"]], Float[Array, "B K"]]
 
 
 def against(
@@ -28,36 +42,41 @@ def against(
   sampling: rollouts.Sampling,
   *,
   tau: float,
-  opponent: Callable,
-  init: Callable = rollouts.with_reference,
-  refresh: Callable = frozen,
+  opponent: Opponent,
+  init: Init = rollouts.with_reference,
+  refresh: Refresh = frozen,
 ) -> Algorithm:
-  """The game of the policy against somebody else.
+  """The game of the policy against another.
 
-  A rollout holds `samples` responses of the policy and then as many of the
-  opponent. Each of the policy's meets all of the opponent's.
+  Each of the policy's responses meets all of the opponent's.
 
   Args:
     model: the network.
     sampling: of both players.
-    tau: strength of the KL regularisation, > 0, win rate per nat.
-    opponent: (trainable, slow, prompt, key) -> responses [B, K, T].
+    tau: strength of the KL regularization, > 0, win rate per nat.
+    opponent: (trainable, slow, prompt, key) -> responses [B, J, T].
     init: of the algorithm; keeps a `reference`.
     refresh: of the algorithm.
   """
-  count = sampling.samples
 
-  def sample(trainable, slow, batch, key):
-    own_key, other_key = jax.random.split(key)
+  def sample(
+    trainable: PyTree, slow: PyTree, batch: Prompts, key: Key[Array, ""]
+  ) -> Rollout:
+    policy_key, opponent_key = jax.random.split(key)
     policy, prompt = trainable["policy"], batch.prompt
-    own = rollouts.respond(model, policy, prompt, own_key, sampling, count)
-    other = opponent(trainable, slow, prompt, other_key)
     return rollouts.rollout_of(
-      model, policy, prompt, side_by_side(own, other), sampling
+      model,
+      policy,
+      prompt,
+      rollouts.respond(
+        model, policy, prompt, policy_key, sampling, sampling.samples
+      ),
+      sampling,
+      opponents=opponent(trainable, slow, prompt, opponent_key),
     )
 
-  def win_rates(preferences):
-    return jnp.mean(preferences[:, :count, count:], axis=-1)
+  def win_rates(preferences: Float[Array, "B K J"]) -> Float[Array, "B K"]:
+    return jnp.mean(preferences, axis=-1)
 
   return game(
     model,
@@ -75,74 +94,88 @@ def game(
   sampling: rollouts.Sampling,
   *,
   tau: float,
-  sample: Callable,
-  win_rates: Callable[[Float[Array, "B K K"]], Float[Array, "B N"]],
-  init: Callable = rollouts.with_reference,
-  refresh: Callable = frozen,
+  sample: Sample,
+  win_rates: WinRates,
+  init: Init = rollouts.with_reference,
+  refresh: Refresh = frozen,
 ) -> Algorithm:
   """The game with any rollout.
 
   Args:
     model: the network.
     sampling: of the rollout.
-    tau: strength of the KL regularisation, > 0, win rate per nat.
-    sample: of the algorithm; the first responses are the policy's.
-    win_rates: preferences -> how often each of the policy's responses beats
-      the opponent; it says how many those are.
+    tau: strength of the KL regularization, > 0, win rate per nat.
+    sample: of the algorithm.
+    win_rates: preferences -> how often each of the policy's responses wins.
     init: of the algorithm; keeps a `reference`.
     refresh: of the algorithm.
   """
   guards.positive(tau=tau)
 
-  def prepare(trainable, slow, rollout, scores):
+  def prepare(
+    trainable: PyTree, slow: PyTree, rollout: Rollout, feedback: Feedback
+  ) -> rollouts.Experience:
     del trainable
-    wins = win_rates(rollouts.penalised(scores, rollout.ended, sampling))
-    own = rollouts.take_responses(rollout, wins.shape[1])
-    reference = rollouts.token_logprobs(
-      model, slow["reference"], own.prompt, own.responses, sampling
-    )
+    feedback = rollouts.penalized(feedback, rollout, sampling)
     return rollouts.Experience(
-      rollout=own, scores=wins, reference=reference, extra={}
+      rollout=rollout,
+      feedback=feedback,
+      reference=rollouts.token_logprobs(
+        model, slow["reference"], rollout.prompt, rollout.responses, sampling
+      ),
+      extra={"win_rates": win_rates(feedback.preferences)},
     )
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: rollouts.Experience,
+    key: Key[Array, ""] | None,
+  ) -> tuple[Mean, Metrics]:
     del slow, key
-    rollout = batch.rollout
+    rollout, wins = batch.rollout, batch.extra["win_rates"]
     tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
     per_response = losses.nash_md_pg_loss(
-      rollouts.sequence_logprobs(tokens, rollout),
-      rollouts.sequence_logprobs(batch.reference, rollout),
-      batch.scores,
+      rollouts.sequence_logprobs(tokens, rollout.responses),
+      rollouts.sequence_logprobs(batch.reference, rollout.responses),
+      wins,
       tau=tau,
     )
     total = rollouts.batch_mean(per_response)
-    undecided = jnp.abs(batch.scores - 0.5) < 1e-6
+    undecided = jnp.abs(wins - 0.5) < rollouts.TIE
     return total, {
       "loss": total,
-      "win_rate": rollouts.batch_mean(batch.scores),
+      "win_rate": rollouts.batch_mean(wins),
       "win_rate/undecided": rollouts.batch_mean(undecided.astype(jnp.float32)),
       **rollouts.policy_shift_metrics(rollout, batch.reference, tokens),
     }
 
-  return Algorithm(init, Rollouts(sample, "preference", prepare), loss, refresh)
+  return Algorithm(
+    init,
+    Rollouts(sample, "preference", prepare),
+    loss,
+    refresh,
+  )
 
 
 def mixture(
   model: Model, sampling: rollouts.Sampling, *, beta: float
-) -> Callable:
+) -> Opponent:
   """Responses of the geometric mixture of policy and reference, as `opponent`.
 
-  policy^(1 - beta) reference^beta, normalised token by token as in the
+  policy^(1 - beta) reference^beta, normalized token by token as in the
   experiments of Munos et al.; that is not the mixture of whole responses.
 
   Raises:
     UserError: beta is outside [0, 1].
   """
-  distribution = engine.geometric_mixture(model, model, beta=beta)
+  distribution = geometric_mixture(model, model, beta=beta)
 
-  def respond(trainable, slow, prompt, key):
+  def respond(
+    trainable: PyTree, slow: PyTree, prompt: Tokens, key: Key[Array, ""]
+  ) -> Tokens:
     return rollouts.respond(
       distribution,
       (trainable["policy"], slow["reference"]),
@@ -153,10 +186,3 @@ def mixture(
     )
 
   return respond
-
-
-def side_by_side(own: Tokens, other: Tokens) -> Tokens:
-  """Responses [B, K, T] of two, one after the other."""
-  return jax.tree.map(
-    lambda *arrays: jnp.concatenate(arrays, axis=1), own, other
-  )

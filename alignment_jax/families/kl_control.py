@@ -1,17 +1,19 @@
 """The KL to the reference: where a method holds it, and how strongly."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key, PyTree
 
 from alignment_jax import errors, rollouts
 from alignment_jax.algorithm import Metrics
 from alignment_jax.ops import divergences, guards
 
 # In the reward, or as a loss whose gradient is that of the named divergence.
-PLACES = ("reward", *divergences.KL_LOSSES)
+KLForm = Literal["reward", "reverse", "forward"]
 # Of the relative error that moves the coefficient (Ziegler et al., 2019).
 MAX_ERROR = 0.2
 COEFFICIENT = "kl_coefficient"
@@ -22,7 +24,7 @@ class KLControl:
   """Keeps a policy near its reference.
 
   With a target the coefficient is kept in the slow state and moved after each
-  optimiser step, as in Ziegler et al., 2019 (arXiv:1909.08593), section 2.2:
+  optimizer step, as in Ziegler et al., 2019 (arXiv:1909.08593), section 2.2:
 
       e = clip((KL - target) / target, -0.2, 0.2)
       coefficient <- coefficient (1 + gain e)
@@ -40,45 +42,49 @@ class KLControl:
   """
 
   beta: float
-  kl: str = "reward"
+  kl: KLForm = "reward"
   target: float = 0.0
   gain: float = 0.1
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     guards.non_negative(beta=self.beta, kl_target=self.target)
     guards.positive(kl_gain=self.gain)
-    if self.kl not in PLACES:
-      raise errors.unknown("kl", self.kl, PLACES)
+    if self.kl not in get_args(KLForm):
+      raise errors.unknown("kl", self.kl, get_args(KLForm))
     if self.target and not self.beta:
       raise ValueError(
         f"beta must be > 0 to be moved towards kl_target {self.target}, got"
         f" {self.beta}"
       )
 
-  def init(self, key, policy_params):
-    """`Algorithm.init`: a policy, its copy, and the coefficient if it moves."""
+  def init(
+    self, key: Key[Array, ""] | None, policy_params: PyTree
+  ) -> tuple[PyTree, PyTree]:
+    """`Algorithm.init`: policy, reference, and the coefficient if it moves."""
     trainable, slow = rollouts.with_reference(key, policy_params)
     if self.target:
       slow[COEFFICIENT] = jnp.asarray(self.beta, jnp.float32)
     return trainable, slow
 
-  def coefficient(self, slow) -> Float[Array, ""]:
+  def coefficient(self, slow: PyTree) -> Float[Array, ""]:
     """What it is now, in reward per nat."""
     if self.target:
       return slow[COEFFICIENT]
     return jnp.asarray(self.beta, jnp.float32)
 
   def rewards(
-    self, slow, experience: rollouts.Experience
+    self, slow: PyTree, experience: rollouts.Experience
   ) -> Float[Array, "B K"]:
-    """Scores, less the KL where it is held in the reward."""
+    """Rewards, less the KL where it is held in the reward."""
     if self.kl != "reward":
-      return experience.scores
-    return experience.scores - self.coefficient(slow) * sampled(experience)
+      return experience.feedback.rewards
+    return experience.feedback.rewards - self.coefficient(slow) * sampled(
+      experience
+    )
 
   def penalty(
     self,
-    slow,
+    slow: PyTree,
     policy: Float[Array, "B K"],
     experience: rollouts.Experience,
   ) -> Float[Array, "B K"]:
@@ -92,12 +98,12 @@ class KLControl:
     if self.kl == "reward":
       return jnp.zeros_like(policy)
     reference = rollouts.sequence_logprobs(
-      experience.reference, experience.rollout
+      experience.reference, experience.rollout.responses
     )
     estimate = divergences.KL_LOSSES[self.kl]
     return self.coefficient(slow) * estimate(policy - reference)
 
-  def metrics(self, slow, experience: rollouts.Experience) -> Metrics:
+  def metrics(self, slow: PyTree, experience: rollouts.Experience) -> Metrics:
     """The coefficient, and the KL that moves it, for `refresh`."""
     kl = sampled(experience)
     return {
@@ -107,7 +113,13 @@ class KLControl:
       ),
     }
 
-  def refresh(self, trainable, slow, step, metrics):
+  def refresh(
+    self,
+    trainable: PyTree,
+    slow: PyTree,
+    step: Any,
+    metrics: Mapping[str, Any],
+  ) -> tuple[PyTree, PyTree]:
     """`Algorithm.refresh`: moves the coefficient."""
     del step
     if not self.target:
@@ -121,5 +133,7 @@ def sampled(experience: rollouts.Experience) -> Float[Array, "B K"]:
   """k1 of each response as it was sampled: log-ratio to the reference."""
   rollout = experience.rollout
   return jax.lax.stop_gradient(
-    rollouts.sequence_logprobs(rollout.logprobs - experience.reference, rollout)
+    rollouts.sequence_logprobs(
+      rollout.logprobs - experience.reference, rollout.responses
+    )
   )

@@ -1,27 +1,44 @@
 """What methods share that learn from pairs of sampled responses."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from alignment_jax import errors, rollouts
-from alignment_jax.algorithm import Algorithm, frozen
+from alignment_jax.algorithm import (
+  Algorithm,
+  FeedbackKind,
+  Init,
+  Metrics,
+  Refresh,
+  Sample,
+  frozen,
+)
 from alignment_jax.models.base import Model
 from alignment_jax.ops import means
+from alignment_jax.types import Feedback
 
-# Preferences this near to each other are a tie: they are computed in float32.
-TIE = 1e-6
+# Numbers of the first and of the second response of each pair.
+Couple = tuple[Float[Array, "B N"], Float[Array, "B N"]]
+# (probability, log-probabilities under the policy, under the reference, as
+# sampled) -> one loss per pair
+PairLoss = Callable[
+  [Float[Array, "B N"], Couple, Couple, Couple], Float[Array, "B N"]
+]
+# (Experience, log-probabilities of tokens under the policy) -> metrics
+Report = Callable[[rollouts.Experience, Float[Array, "B K T"]], Metrics]
+Choice = Literal["all", "best_and_worst"]
 
 
 class Pairs(NamedTuple):
-  """Which responses to a prompt are compared, and what was said of them.
+  """Which responses to a prompt are compared, and what the judge said of them.
 
   Attributes:
-    first: the place of one response among the K.
+    first: index of one response among the K.
     second: that of the other.
     probability: P(the first beats the second).
     weight: how much the pair counts, >= 0.
@@ -33,29 +50,42 @@ class Pairs(NamedTuple):
   weight: Float[Array, "B N"]
 
 
-def all_pairs(scores: Float[Array, "B K K"]) -> Pairs:
+# Feedback -> the pairs to learn from
+Choose = Callable[[Feedback], Pairs]
+
+
+def all_pairs(feedback: Feedback) -> Pairs:
   """Each two responses once, with the probability that the earlier one wins."""
-  first, second = np.triu_indices(scores.shape[-1], 1)
-  return _at(scores, first, second)
+  preferences = feedback.preferences
+  first, second = np.triu_indices(preferences.shape[-1], 1)
+  probability = preferences[:, first, second]
+
+  def in_every_row(indices: Int[np.ndarray, "N"]) -> Int[Array, "B N"]:
+    return jnp.broadcast_to(
+      jnp.asarray(indices, jnp.int32)[None], probability.shape
+    )
+
+  return Pairs(
+    in_every_row(first),
+    in_every_row(second),
+    probability,
+    jnp.ones_like(probability),
+  )
 
 
-def halves(scores: Float[Array, "B K K"]) -> Pairs:
-  """Response i of the first half with response i of the second half."""
-  first = np.arange(scores.shape[-1] // 2)
-  return _at(scores, first, first + len(first))
-
-
-def best_and_worst(scores: Array) -> Pairs:
+def best_and_worst(feedback: Feedback) -> Pairs:
   """One pair a prompt: the best response beats the worst.
 
-  Scores are rewards [B, K], or preferences [B, K, K] whose mean over all K
-  responses ranks them. Of equals the earlier one is best and the later one
-  worst. Where all are equal the pair has weight 0.
+  They are ranked by their rewards, or by their mean preference over all K
+  responses. Of equals the earlier one is best and the later one worst. Where
+  all are equal the pair has weight 0.
   """
-  ranks = scores if scores.ndim == 2 else strengths(scores)
-  best, worst = extremes(ranks)
-  tied = jnp.max(ranks, axis=-1) - jnp.min(ranks, axis=-1)
-  tied = tied <= (0.0 if scores.ndim == 2 else TIE)
+  if feedback.rewards is not None:
+    ranks, tolerance = feedback.rewards, 0.0
+  else:
+    ranks, tolerance = mean_win_rates(feedback.preferences), rollouts.TIE
+  best, worst = best_and_worst_indices(ranks)
+  tied = jnp.max(ranks, axis=-1) - jnp.min(ranks, axis=-1) <= tolerance
   return Pairs(
     first=best[:, None],
     second=worst[:, None],
@@ -64,90 +94,101 @@ def best_and_worst(scores: Array) -> Pairs:
   )
 
 
-# How a method finds pairs among K responses of one policy.
-CHOICES = {"all": all_pairs, "best_and_worst": best_and_worst}
-
-
-def choice_named(name: str) -> Callable[[Array], Pairs]:
-  """How pairs are found.
+def choice_named(name: Choice) -> Choose:
+  """How pairs are found among K responses of one policy.
 
   Raises:
     UserError: no such way.
   """
-  if name not in CHOICES:
-    raise errors.unknown("choice of pairs", name, CHOICES)
-  return CHOICES[name]
+  choices = {"all": all_pairs, "best_and_worst": best_and_worst}
+  if name not in choices:
+    raise errors.unknown("choice of pairs", name, choices)
+  return choices[name]
 
 
-def strengths(preferences: Float[Array, "B K K"]) -> Float[Array, "B K"]:
+def mean_win_rates(preferences: Float[Array, "B K K"]) -> Float[Array, "B K"]:
   """P(a response beats one of the K, itself included)."""
   return jnp.mean(preferences, axis=-1)
 
 
-def extremes(
+def best_and_worst_indices(
   values: Float[Array, "B K"],
 ) -> tuple[Int[Array, "B"], Int[Array, "B"]]:
-  """Places of the largest and the smallest: two, even if all are equal."""
+  """Indices of the largest and the smallest: two, even if all are equal."""
   last = values.shape[-1] - 1
   best = jnp.argmax(values, axis=-1)
+  # `argmin` takes the first of equals, which here would be the best one too.
   return best, last - jnp.argmin(values[:, ::-1], axis=-1)
 
 
-def take(values: Float[Array, "B K"], places: Int[Array, "B N"]):
-  """The entries at these places, [B, N]."""
-  return jnp.take_along_axis(values, places, axis=-1)
+def gather(
+  values: Float[Array, "B K"], indices: Int[Array, "B N"]
+) -> Float[Array, "B N"]:
+  """The entries at these indices, [B, N]."""
+  return jnp.take_along_axis(values, indices, axis=-1)
 
 
 def from_pairs(
   model: Model,
   sampling: rollouts.Sampling,
   *,
-  choose: Callable[[Array], Pairs],
-  pair_loss: Callable,
-  strength: float,
-  feedback: str = "preference",
-  sample: Callable | None = None,
-  report: Callable = rollouts.rollout_metrics,
-  init: Callable = rollouts.with_reference,
-  refresh: Callable = frozen,
+  choose: Choose,
+  pair_loss: PairLoss,
+  reward_scale: float,
+  feedback: FeedbackKind = "preference",
+  sample: Sample | None = None,
+  report: Report = rollouts.rollout_metrics,
+  init: Init = rollouts.with_reference,
+  refresh: Refresh = frozen,
 ) -> Algorithm:
   """Descend a loss of pairs among the responses of a rollout.
 
   Args:
     model: the network.
     sampling: of the rollout.
-    choose: scores -> the pairs.
+    choose: feedback -> the pairs.
     pair_loss: (probability, policy, reference, sampled) -> one loss per pair.
       The last three are log-probabilities of (first, second): under the policy,
       under the reference, and as they were sampled.
-    strength: the coefficient that makes a log-ratio an implicit reward.
-    feedback: what the judge must say.
+    reward_scale: the coefficient that makes a log-ratio an implicit reward.
+    feedback: what the judge must return.
     sample: of the algorithm, if not the policy samples all.
     report: (Experience, log-probabilities of tokens) -> metrics.
     init: of the algorithm; keeps a `reference`.
     refresh: of the algorithm.
   """
 
-  def loss(trainable, slow, batch, key):
+  def loss(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: rollouts.Experience,
+    key: Key[Array, ""] | None,
+  ) -> tuple[means.Mean, Metrics]:
     del slow, key
     rollout = batch.rollout
     tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
-    pairs = choose(batch.scores)
-    sides = tuple(
-      (take(whole, pairs.first), take(whole, pairs.second))
-      for whole in (
-        rollouts.sequence_logprobs(of_tokens, rollout)
+    pairs = choose(batch.feedback)
+    policy, reference, sampled = (
+      (gather(logprobs, pairs.first), gather(logprobs, pairs.second))
+      for logprobs in (
+        rollouts.sequence_logprobs(of_tokens, rollout.responses)
         for of_tokens in (tokens, batch.reference, rollout.logprobs)
       )
     )
     total = means.weighted_mean(
-      pair_loss(pairs.probability, *sides), pairs.weight
+      pair_loss(pairs.probability, policy, reference, sampled), pairs.weight
     )
     return total, {
       "loss": total,
-      **_margins(pairs, *sides[:2], strength=strength),
+      **margin_metrics(
+        policy,
+        reference,
+        pairs.probability,
+        pairs.weight,
+        reward_scale=reward_scale,
+      ),
       **report(batch, tokens),
     }
 
@@ -161,27 +202,28 @@ def from_pairs(
   )
 
 
-def _at(scores, first, second):
-  def everywhere(places):
-    return jnp.broadcast_to(
-      jnp.asarray(places, jnp.int32)[None], (scores.shape[0], len(places))
-    )
+def margin_metrics(
+  policy: Couple,
+  reference: Couple,
+  probability: Float[Array, "B N"],
+  weight: Float[Array, "B N"],
+  *,
+  reward_scale: float,
+) -> Metrics:
+  """How the policy's implicit rewards agree with the judge.
 
-  probability = scores[:, first, second]
-  return Pairs(
-    everywhere(first),
-    everywhere(second),
-    probability,
-    jnp.ones_like(probability),
-  )
-
-
-def _margins(pairs, policy, reference, *, strength):
-  """How the policy's implicit rewards agree with the judge."""
-  margin = strength * (policy[0] - reference[0] - policy[1] + reference[1])
-  lean = pairs.probability - 0.5
-  tied = (jnp.abs(lean) < TIE) | (pairs.weight == 0)
-  weight = jnp.where(tied, 0.0, pairs.weight)
+  Args:
+    policy: log-probabilities of the first and the second response of each pair.
+    reference: the same under the reference.
+    probability: P(the first beats the second).
+    weight: of each pair; ties count for nothing either.
+    reward_scale: the coefficient that makes a log-ratio an implicit reward.
+  """
+  margin = reward_scale * (policy[0] - reference[0] - policy[1] + reference[1])
+  lean = probability - 0.5
+  tied = (jnp.abs(lean) < rollouts.TIE) | (weight == 0)
+  weight = jnp.where(tied, 0.0, weight)
+  # The judge may prefer the second: a margin is the winner's less the loser's.
   agreed = jnp.sign(lean) * margin
   metrics = {
     "rewards/margins": means.weighted_mean(agreed, weight),

@@ -3,23 +3,21 @@
 A reward judge is `(prompts, responses, references=None) -> rewards`: N texts
 each in, float32 [N] out, larger is better; `JUDGES` maps a name to what builds
 one. A preference judge is `(prompts, first, second, references=None) -> P(first
-preferred)`; `PREFERENCES` maps a name to what makes one of a reward judge, and
-`COMPARISONS` to what builds one that has no reward. `build_all` builds several
-whose rewards add up.
-Judges that are given functions (`combined`, `learned`) are built by hand.
+preferred)`; `COMPARISONS` maps a name to what builds one. `build_all` builds
+several whose rewards add up.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from alignment_jax import errors
 from alignment_jax.judges import (
   answers,
   base,
-  combined,
   length,
-  preferences,
   regex,
   rouge,
   sentiment,
@@ -50,11 +48,6 @@ SUM = "sum"
 COMPARISONS = {
   "lab_class_preference": text_judges.lab_class_preference,
   "lab_rater": text_judges.lab_rater_preference,
-}
-
-PREFERENCES = {
-  "bradley_terry": preferences.from_reward,
-  "hard": preferences.hard_from_reward,
 }
 
 
@@ -124,7 +117,21 @@ def _weighted(name, settings):
     raise errors.UserError(
       f"weight of the judge '{name}' must be a number, got {weight!r}"
     )
-  return combined.weighted_sum([build(name, **given)], [weight])
+  if not np.isfinite(weight):
+    raise errors.UserError(
+      f"weight of the judge '{name}' must be finite, got {weight}"
+    )
+  judge = build(name, **given)
+
+  def weighted(
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    references: base.References = None,
+  ) -> base.Rewards:
+    rewards = judge(prompts, responses, references)
+    return (weight * rewards.astype(np.float64)).astype(np.float32)
+
+  return weighted
 
 
 def _built(what, table, name, settings):

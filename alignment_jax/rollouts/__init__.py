@@ -2,12 +2,15 @@
 
 from alignment_jax.rollouts.experience import (
   Experience,
-  penalised,
+  Extra,
+  penalized,
+  penalized_rewards,
   prepare_with_reference,
   sampled_from_policy,
   with_reference,
 )
 from alignment_jax.rollouts.metrics import (
+  TIE,
   batch_mean,
   judge_metrics,
   offpolicy_metrics,
@@ -16,22 +19,27 @@ from alignment_jax.rollouts.metrics import (
 )
 from alignment_jax.rollouts.responses import (
   Sampling,
+  has_ended,
+  in_one_pass,
   respond,
   rollout_of,
   sample_policy,
   sequence_logprobs,
-  take_responses,
   token_logprobs,
-  with_demonstration,
 )
 
 __all__ = [
+  "TIE",
   "Experience",
+  "Extra",
   "Sampling",
   "batch_mean",
+  "has_ended",
+  "in_one_pass",
   "judge_metrics",
   "offpolicy_metrics",
-  "penalised",
+  "penalized",
+  "penalized_rewards",
   "policy_shift_metrics",
   "prepare_with_reference",
   "respond",
@@ -40,8 +48,6 @@ __all__ = [
   "sample_policy",
   "sampled_from_policy",
   "sequence_logprobs",
-  "take_responses",
   "token_logprobs",
-  "with_demonstration",
   "with_reference",
 ]

@@ -1,52 +1,57 @@
-"""A scored rollout, made ready for a loss."""
+"""A rollout and what was said of it, made ready for a loss."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.struct
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Key, PyTree
 
-from alignment_jax.algorithm import Rollouts
+from alignment_jax.algorithm import FeedbackKind, Prepare, Rollouts, Sample
 from alignment_jax.models.base import Model
 from alignment_jax.rollouts.responses import (
   Sampling,
+  has_ended,
   sample_policy,
   token_logprobs,
 )
-from alignment_jax.types import Rollout
+from alignment_jax.types import Feedback, Rollout
 
 
 @flax.struct.dataclass
 class Experience:
-  """A judged rollout, ready for a loss.
+  """A rollout with its feedback, ready for a loss.
 
   Attributes:
     rollout: what was sampled.
-    scores: rewards [B, K] with the penalty for a missing end, or preferences
-      [B, K, K], P(response i beats response j).
-    reference: log-probability of each token under the reference, [B, K, T].
+    feedback: what the judge returned, less the penalty for a missing end.
+    reference: log-probability of each token of the responses under the
+      reference, [B, K, T].
     extra: what else the method computed once for all its epochs.
   """
 
   rollout: Rollout
-  scores: Array
+  feedback: Feedback
   reference: Float[Array, "B K T"]
-  extra: dict[str, Array]
+  extra: dict[str, Any]
 
 
-def with_reference(key, policy_params):
-  """`init` of a method with a policy and a copy of it as the reference."""
+# (trainable, slow, Experience) -> `Experience.extra`
+Extra = Callable[[PyTree, PyTree, Experience], dict[str, Any]]
+
+
+def with_reference(
+  key: Key[Array, ""] | None, policy_params: PyTree
+) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
+  """`init` of a method with a policy, and the same as the reference."""
   del key
-  # A copy: the train state is donated, and no buffer can be donated twice.
-  reference = jax.tree.map(jnp.copy, policy_params)
-  return {"policy": policy_params}, {"reference": reference}
+  return {"policy": policy_params}, {"reference": policy_params}
 
 
 def prepare_with_reference(
-  model: Model, sampling: Sampling, extra: Callable | None = None
-) -> Callable:
-  """`Rollouts.prepare`: penalised scores, and the log-probabilities under the
+  model: Model, sampling: Sampling, extra: Extra | None = None
+) -> Prepare:
+  """`Rollouts.prepare`: penalized feedback, and the log-probabilities under the
   reference.
 
   Args:
@@ -56,10 +61,12 @@ def prepare_with_reference(
       whole batch, such as whitening, belongs here: `loss` may see parts of it.
   """
 
-  def prepare(trainable, slow, rollout, scores):
+  def prepare(
+    trainable: PyTree, slow: PyTree, rollout: Rollout, feedback: Feedback
+  ) -> Experience:
     experience = Experience(
       rollout=rollout,
-      scores=penalised(scores, rollout.ended, sampling),
+      feedback=penalized(feedback, rollout, sampling),
       reference=token_logprobs(
         model, slow["reference"], rollout.prompt, rollout.responses, sampling
       ),
@@ -72,29 +79,56 @@ def prepare_with_reference(
   return prepare
 
 
-def penalised(scores, ended, sampling: Sampling):
-  """Scores that make a response that did not end worse.
+def penalized(
+  feedback: Feedback, rollout: Rollout, sampling: Sampling
+) -> Feedback:
+  """Feedback that makes a response that did not end worse, anybody's.
 
-  Rewards [B, K] lose the penalty (Noukhovitch et al., 2024, arXiv:2410.18252).
-  Of preferences [B, K, K] the one that ended wins.
+  Rewards lose `sampling.missing_eos_penalty` (Noukhovitch et al., 2024,
+  arXiv:2410.18252). Of two responses the one that ended is preferred. The
+  reward of a demonstration is left as it is.
   """
   if not sampling.missing_eos_penalty:
-    return scores
-  if scores.ndim == 2:
-    return jnp.where(ended, scores, scores - sampling.missing_eos_penalty)
-  first, second = ended[:, :, None], ended[:, None, :]
-  return jnp.where(
-    first == second, scores, first.astype(scores.dtype) * jnp.ones_like(scores)
-  )
+    return feedback
+  opponents_ended = None
+  if rollout.opponents is not None:
+    opponents_ended = has_ended(rollout.opponents, sampling.eos_id)
+  if feedback.rewards is not None:
+    feedback = feedback.replace(
+      rewards=penalized_rewards(feedback.rewards, rollout.ended, sampling)
+    )
+  if feedback.opponents is not None:
+    feedback = feedback.replace(
+      opponents=penalized_rewards(feedback.opponents, opponents_ended, sampling)
+    )
+  if feedback.preferences is not None:
+    preferences = feedback.preferences
+    first = rollout.ended[:, :, None]
+    others = rollout.ended if opponents_ended is None else opponents_ended
+    second = others[:, None, :]
+    certain = jnp.broadcast_to(first, preferences.shape)
+    feedback = feedback.replace(
+      preferences=jnp.where(
+        first == second, preferences, certain.astype(preferences.dtype)
+      )
+    )
+  return feedback
+
+
+def penalized_rewards(
+  rewards: Float[Array, "B K"], ended: Bool[Array, "B K"], sampling: Sampling
+) -> Float[Array, "B K"]:
+  """Rewards, less the penalty where a response did not end."""
+  return jnp.where(ended, rewards, rewards - sampling.missing_eos_penalty)
 
 
 def sampled_from_policy(
   model: Model,
   sampling: Sampling,
   *,
-  feedback: str = "reward",
-  sample: Callable | None = None,
-  extra: Callable | None = None,
+  feedback: FeedbackKind = "reward",
+  sample: Sample | None = None,
+  extra: Extra | None = None,
 ) -> Rollouts:
   """The usual way: sample the policy, judge, score under the reference."""
   return Rollouts(

@@ -6,16 +6,19 @@ policy that is trained is the one that was sampled.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key, PyTree
 
-from alignment_jax import sampling as engine
 from alignment_jax import scoring
+from alignment_jax.algorithm import Sample
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking
-from alignment_jax.types import Demonstration, Rollout, Tokens
+from alignment_jax.sampling import NextToken, generate
+from alignment_jax.types import Demonstration, Prompts, Rollout, Tokens
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,15 +65,15 @@ class Sampling:
 
 
 def respond(
-  model: Model | engine.NextToken,
-  params,
+  model: Model | NextToken,
+  params: PyTree,
   prompt: Tokens,
-  key,
+  key: Key[Array, ""],
   sampling: Sampling,
   samples: int,
 ) -> Tokens:
   """`samples` responses to each prompt, [B, K, T]."""
-  return engine.generate(
+  return generate(
     model,
     params,
     prompt,
@@ -84,30 +87,42 @@ def respond(
 
 def rollout_of(
   model: Model,
-  params,
+  params: PyTree,
   prompt: Tokens,
   responses: Tokens,
   sampling: Sampling,
   *,
+  opponents: Tokens | None = None,
   demonstration: Tokens | None = None,
 ) -> Rollout:
   """Responses with their log-probabilities under these parameters.
 
   They are computed anew from the whole sequence, as the loss will do it, so
-  that the ratio to the policy that sampled is 1 where it has not moved.
+  that the ratio to the policy that sampled is 1 where it has not moved. What
+  opponents or a person answered is handed on and not scored.
   """
   return Rollout(
     prompt=prompt,
     responses=responses,
     logprobs=token_logprobs(model, params, prompt, responses, sampling),
-    ended=jnp.any(responses.mask & (responses.ids == sampling.eos_id), axis=-1),
+    ended=has_ended(responses, sampling.eos_id),
     version=jnp.zeros(prompt.ids.shape[:1], jnp.int32),
+    opponents=opponents,
     demonstration=demonstration,
   )
 
 
+def has_ended(responses: Tokens, eos_id: int) -> Bool[Array, "B K"]:
+  """Whether each response has an end-of-sequence token."""
+  return jnp.any(responses.mask & (responses.ids == eos_id), axis=-1)
+
+
 def token_logprobs(
-  model: Model, params, prompt: Tokens, responses: Tokens, sampling: Sampling
+  model: Model,
+  params: PyTree,
+  prompt: Tokens,
+  responses: Tokens,
+  sampling: Sampling,
 ) -> Float[Array, "B K T"]:
   """Log-probabilities at the temperature of sampling."""
   return scoring.token_logprobs(
@@ -115,13 +130,18 @@ def token_logprobs(
   )
 
 
-def sample_policy(model: Model, sampling: Sampling) -> Callable:
+def sample_policy(model: Model, sampling: Sampling) -> Sample:
   """`Rollouts.sample`: K responses of the policy to each prompt.
 
   A demonstration in the batch is handed on in the rollout.
   """
 
-  def sample(trainable, slow, batch, key):
+  def sample(
+    trainable: PyTree,
+    slow: PyTree,
+    batch: Prompts | Demonstration,
+    key: Key[Array, ""],
+  ) -> Rollout:
     del slow
     policy = trainable["policy"]
     responses = respond(
@@ -141,41 +161,49 @@ def sample_policy(model: Model, sampling: Sampling) -> Callable:
   return sample
 
 
-def with_demonstration(rollout: Rollout) -> Tokens:
-  """The responses and, as the last of each prompt, the demonstration.
+def in_one_pass(
+  function: Callable[[Tokens], PyTree], **parts: Tokens
+) -> dict[str, Any]:
+  """A function of responses, of several sets of them at once, by their names.
 
-  Both are padded to the longer of the two, [B, K + 1, T].
+  The model then reads each prompt once for all of them.
+
+  Args:
+    function: responses [B, N, T] -> arrays [B, N] or [B, N, T], or a tree of
+      such.
+    **parts: responses to the same prompts, [B, N, T] each; the numbers N and
+      the lengths T may differ.
+
+  Returns:
+    For each name what `function` returns of that part, as long as the part.
   """
-  longest = max(
-    tokens.ids.shape[-1]
-    for tokens in (rollout.responses, rollout.demonstration)
-  )
+  longest = max(tokens.ids.shape[-1] for tokens in parts.values())
 
-  def join(sampled, written):
-    return jnp.concatenate(
-      [_widened(sampled, longest), _widened(written[:, None], longest)], axis=1
+  def join(*arrays: Array | np.ndarray) -> Array | np.ndarray:
+    # What is on the host stays there: a judge of texts may read it.
+    array = np if isinstance(arrays[0], np.ndarray) else jnp
+    widened = [
+      array.pad(a, [(0, 0), (0, 0), (0, longest - a.shape[-1])]) for a in arrays
+    ]
+    return array.concatenate(widened, axis=1)
+
+  together = jax.tree.map(join, *parts.values())
+  values = function(together)
+  results, start = {}, 0
+  for name, tokens in parts.items():
+    _, count, length = tokens.ids.shape
+    results[name] = jax.tree.map(
+      lambda a, rows=slice(start, start + count), length=length: (
+        a[:, rows] if a.ndim == 2 else a[:, rows, :length]
+      ),
+      values,
     )
-
-  return jax.tree.map(join, rollout.responses, rollout.demonstration)
-
-
-def take_responses(rollout: Rollout, count: int) -> Rollout:
-  """The rollout of the first `count` responses to each prompt."""
-
-  def cut(array):
-    return array[:, :count]
-
-  return rollout.replace(
-    responses=jax.tree.map(cut, rollout.responses),
-    logprobs=cut(rollout.logprobs),
-    ended=cut(rollout.ended),
-  )
+    start += count
+  return results
 
 
-def sequence_logprobs(tokens: Float[Array, "B K T"], rollout: Rollout):
-  """Log-probability of each response, [B, K]."""
-  return masking.masked_sum(tokens, rollout.responses.mask)
-
-
-def _widened(array, length):
-  return jnp.pad(array, [(0, 0), (0, 0), (0, length - array.shape[-1])])
+def sequence_logprobs(
+  tokens: Float[Array, "B K T"], responses: Tokens
+) -> Float[Array, "B K"]:
+  """Log-probability of each response, from those of its tokens."""
+  return masking.masked_sum(tokens, responses.mask)

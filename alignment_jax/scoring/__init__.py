@@ -12,6 +12,7 @@ from alignment_jax.scoring.comparisons import (
   preference_logits,
   preferences,
   swap_averaged,
+  template_of,
 )
 from alignment_jax.scoring.states import (
   POOLINGS,
@@ -47,6 +48,7 @@ __all__ = [
   "response_state",
   "rewards",
   "swap_averaged",
+  "template_of",
   "token_logprobs",
   "token_statistics",
   "token_values",

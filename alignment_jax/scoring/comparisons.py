@@ -1,6 +1,7 @@
 """Preferences by a network that reads two responses in one prompt."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -28,6 +29,23 @@ class Template:
   before_first: tuple[int, ...]
   before_second: tuple[int, ...]
   after: tuple[int, ...] = ()
+
+
+def template_of(parts: Sequence[Sequence[int]]) -> Template:
+  """Ids around the two responses from three sequences of them.
+
+  Raises:
+    ValueError: there are other than three.
+  """
+  if len(parts) != 3:
+    raise ValueError(
+      "template must have three parts (before the first response, before the"
+      f" second, after it), got {len(parts)}"
+    )
+  before_first, before_second, after = map(tuple, parts)
+  return Template(
+    before_first=before_first, before_second=before_second, after=after
+  )
 
 
 def pairwise_prompt(

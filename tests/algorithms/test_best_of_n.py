@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, rollouts
+from alignment_jax import algorithms, rollouts, types
 
 
 def sampling(samples):
@@ -27,7 +27,7 @@ def test_the_expected_gradient_imitates_the_best_of_k(table_world, samples):
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    jnp.asarray(rewards[places]),
+    types.Feedback(rewards=jnp.asarray(rewards[places])),
     jnp.exp(logprobs[places].sum(axis=-1)),
   )["policy"]
   # P(best of K = y) = P(reward <= r(y))^K - P(reward < r(y))^K.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, rollouts
+from alignment_jax import algorithms, rollouts, types
 
 BETA = 0.3
 REWARDS = jnp.asarray(np.random.default_rng(2).normal(size=7), jnp.float32)
@@ -24,7 +24,7 @@ def expected_gradient(world, samples, sampled_by):
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    REWARDS[places],
+    types.Feedback(rewards=REWARDS[places]),
     jnp.exp(world.logprobs(sampled_by)[places].sum(axis=-1)),
   )["policy"]
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, errors, rollouts, scoring
+from alignment_jax import algorithms, errors, rollouts, scoring, types
 from alignment_jax.models import heads
 
 BETA, IMITATION = 0.3, 0.6
@@ -56,7 +56,7 @@ def test_policy_and_discriminator_follow_their_exact_gradients(
     trainable,
     {"reference": world.reference},
     rollout,
-    jnp.zeros(places.shape),
+    types.Feedback(),
     jnp.exp(logprobs[places].sum(axis=-1)),
   )
 
@@ -90,6 +90,7 @@ def test_the_discriminator_starts_from_the_policy(world):
     jax.tree.map(np.testing.assert_array_equal, copy, world.policy)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_an_unknown_pooling_lists_those_there_are(world):
   with pytest.raises(errors.UserError, match="no pooling 'first'"):
     method(world.model, pooling="first")

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, rollouts
+from alignment_jax import algorithms, rollouts, types
 
 K, EPSILON = 3, 1e-4
 LOW, HIGH, BETA = 0.4, 0.9, 0.05
@@ -163,7 +163,7 @@ def test_the_expected_gradient_is_the_papers(
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    jnp.asarray(REWARDS[places]),
+    types.Feedback(rewards=jnp.asarray(REWARDS[places])),
     jnp.asarray(probabilities, jnp.float32),
   )["policy"]
   coefficients = np.zeros(world.responses.ids.shape[1:])
@@ -191,7 +191,7 @@ def test_dr_grpo_is_a_multiple_of_the_policy_gradient(table_world):
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    jnp.asarray(REWARDS[places]),
+    types.Feedback(rewards=jnp.asarray(REWARDS[places])),
     jnp.exp(world.logprobs(world.policy)[places].sum(axis=-1)),
   )["policy"]
   want = world.exact_gradient(jnp.asarray(REWARDS), 0.0)
@@ -206,7 +206,7 @@ def test_dapo_counts_the_groups_that_it_drops(table_world):
   algorithm = method(world, "dapo", samples=2, clip_low=LOW, clip_high=HIGH)
   slow = {"reference": world.reference}
   batch = algorithm.rollouts.prepare(
-    {}, slow, rollout, jnp.asarray(REWARDS[places])
+    {}, slow, rollout, types.Feedback(rewards=jnp.asarray(REWARDS[places]))
   )
   total, metrics = algorithm.loss(
     {"policy": world.policy}, slow, batch, jax.random.key(0)
@@ -218,6 +218,7 @@ def test_dapo_counts_the_groups_that_it_drops(table_world):
   assert float(total.weight) == lengths[kept].sum()
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
   "name, settings, message",
   [

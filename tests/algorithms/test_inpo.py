@@ -146,6 +146,7 @@ def test_the_reference_stays_and_the_previous_policy_moves(table_world):
     )
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
   "changes, message",
   [

@@ -26,14 +26,17 @@ def test_the_expected_gradient_is_that_of_both_divergences(
   count = world.responses.ids.shape[1]
   rewards = np.random.default_rng(0).permutation(count).astype(np.float32)
   # A sample of the policy, then two of the anchor.
-  rollout, places = world.rollout(3, world.policy)
+  rollout, places = world.rollout(1, world.policy, opponents=2)
   policy, under_anchor = world.logprobs(world.policy), world.logprobs(anchor)
   got = world.gradient_of_prepared(
     algorithm,
     {"policy": world.policy},
     {"reference": world.reference, "anchor": anchor},
     rollout,
-    jnp.asarray(rewards[places]),
+    types.Feedback(
+      rewards=jnp.asarray(rewards[places[:, :1]]),
+      opponents=jnp.asarray(rewards[places[:, 1:]]),
+    ),
     jnp.exp(policy[places[:, 0]] + under_anchor[places[:, 1:]].sum(axis=-1)),
   )["policy"]
   share = np.exp(np.asarray(under_anchor))
@@ -75,7 +78,7 @@ def test_the_anchor_follows_the_policy_slowly(table_world):
   assert after["reference"] is slow["reference"]
 
 
-def test_the_last_two_responses_are_the_anchors(table_world):
+def test_the_opponents_are_two_responses_of_the_anchor(table_world):
   # The policy never ends a response, the anchor ends it at once.
   def tilted(strength):
     return jax.tree.map(
@@ -92,25 +95,30 @@ def test_the_last_two_responses_are_the_anchors(table_world):
     types.Prompts(prompt),
     jax.random.key(0),
   )
+  np.testing.assert_array_equal(rollout.ended, [[False] * 3] * 4)
   np.testing.assert_array_equal(
-    rollout.ended, [[False, False, False, True, True]] * 4
+    rollout.responses.mask.sum(axis=-1), [[2, 2, 2]] * 4
   )
   np.testing.assert_array_equal(
-    rollout.responses.mask.sum(axis=-1), [[2, 2, 2, 1, 1]] * 4
+    rollout.opponents.mask.sum(axis=-1), [[1, 1]] * 4
   )
+  np.testing.assert_array_equal(rollout.opponents.ids[..., 0], [[1, 1]] * 4)
 
 
 def test_each_of_several_samples_meets_the_same_two_of_the_anchor(table_world):
   algorithm = algorithms.jbond(
     table_world.model, sampling=sampling(2), beta=0.5, gamma=0.0, eta=0.1
   )
-  rollout, places = table_world.rollout(4, table_world.policy)
+  rollout, places = table_world.rollout(2, table_world.policy, opponents=2)
   rewards = np.arange(7, dtype=np.float32)[places]
   batch = algorithm.rollouts.prepare(
     {"policy": table_world.policy},
     {"reference": table_world.reference, "anchor": table_world.other},
     rollout,
-    jnp.asarray(rewards),
+    types.Feedback(
+      rewards=jnp.asarray(rewards[:, :2]),
+      opponents=jnp.asarray(rewards[:, 2:]),
+    ),
   )
   worse = rewards[:, 2:].min(axis=-1, keepdims=True)
   np.testing.assert_allclose(
@@ -120,8 +128,8 @@ def test_each_of_several_samples_meets_the_same_two_of_the_anchor(table_world):
   )
   best = np.argmax(rewards[:, 2:], axis=-1)
   np.testing.assert_array_equal(
-    batch.extra["best_ids"][:, 0],
-    np.asarray(rollout.responses.ids)[np.arange(len(places)), 2 + best],
+    batch.extra["best_of_anchor"].ids[:, 0],
+    np.asarray(rollout.opponents.ids)[np.arange(len(places)), best],
   )
 
 

@@ -33,13 +33,13 @@ def test_the_expected_gradient_is_that_of_the_game_against_the_mixture(
     mixed(world.policy, world.reference, beta), temperature
   )
   policy = world.logprobs(world.policy, temperature)
-  rollout, places = world.rollout(2, world.policy, temperature)
+  rollout, places = world.rollout(1, world.policy, temperature, opponents=1)
   got = world.expected_gradient(
     algorithm,
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    world.judged(places),
+    world.judged(places, 1),
     jnp.exp(policy[places[:, 0]] + opponent[places[:, 1]]),
   )["policy"]
   want = world.game_gradient(opponent, tau=TAU, temperature=temperature)
@@ -55,14 +55,14 @@ def test_several_responses_have_the_same_expected_gradient(table_world):
   )
   opponent = world.logprobs(mixed(world.policy, world.reference, 0.25))
   policy = world.logprobs(world.policy)
-  rollout, places = world.rollout(4, world.policy)
+  rollout, places = world.rollout(2, world.policy, opponents=2)
   chance = policy[places[:, :2]].sum(-1) + opponent[places[:, 2:]].sum(-1)
   got = world.expected_gradient(
     algorithm,
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    world.judged(places),
+    world.judged(places, 2),
     jnp.exp(chance),
   )["policy"]
   want = world.game_gradient(opponent, tau=TAU)
@@ -78,14 +78,16 @@ def test_its_fixed_point_answers_its_mixture(one_token_world, beta):
   algorithm = algorithms.nash_md(
     world.model, sampling=sampling(max_tokens=1), tau=TAU, beta=beta
   )
-  rollout, places = world.rollout(2, world.policy)
+  rollout, places = world.rollout(1, world.policy, opponents=1)
   game = tabular.cyclic_game(3)
-  scores = game[places[:, :, None], places[:, None, :]]
+  feedback = types.Feedback(
+    preferences=game[places[:, :1, None], places[:, None, 1:]]
+  )
   slow = {"reference": world.reference}
 
   def loss(policy):
     batch = algorithm.rollouts.prepare(
-      {"policy": policy}, slow, rollout, scores
+      {"policy": policy}, slow, rollout, feedback
     )
     held = jax.lax.stop_gradient(policy)
     own = world.logprobs(held)
@@ -115,7 +117,7 @@ def test_its_fixed_point_answers_its_mixture(one_token_world, beta):
 
 
 @pytest.mark.parametrize("name", ["nash_md", "nash_ema", "best_response"])
-def test_a_rollout_holds_the_policy_and_then_its_opponent(table_world, name):
+def test_a_rollout_holds_the_policy_beside_its_opponent(table_world, name):
   """Frequencies of 4,000 of each, within five standard errors."""
   world, rows = table_world, 4000
   options = {"nash_md": {"beta": 0.5}, "nash_ema": {"decay": 0.5}}
@@ -134,8 +136,12 @@ def test_a_rollout_holds_the_policy_and_then_its_opponent(table_world, name):
     types.Prompts(prompt),
     jax.random.key(0),
   )
-  for player, params in enumerate([world.policy, opponents[name]]):
-    sampled = jax.tree.map(lambda a, i=player: a[:, i], rollout.responses)
+  for player, responses, params in (
+    ("policy", rollout.responses, world.policy),
+    ("opponent", rollout.opponents, opponents[name]),
+  ):
+    assert responses.ids.shape[1] == 1
+    sampled = jax.tree.map(lambda a: a[:, 0], responses)
     expected = np.exp(world.logprobs(params))
     error = 5 * np.sqrt(expected * (1 - expected) / rows)
     for place, chance in enumerate(expected):

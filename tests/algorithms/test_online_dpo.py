@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, rollouts
+from alignment_jax import algorithms, rollouts, types
 
 BETA = 0.3
 
@@ -20,13 +20,13 @@ def online_dpo(world, **changes):
   )
 
 
-def gradient(world, algorithm, rollout, scores, chance):
+def gradient(world, algorithm, rollout, feedback, chance):
   return world.expected_gradient(
     algorithm,
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    scores,
+    feedback,
     chance,
   )["policy"]
 
@@ -51,15 +51,18 @@ def test_the_expected_gradient_is_dpo_s_on_the_better_of_two(
   rewards = jnp.asarray([0.0, 2.0, 1.0, 1.0, -1.0, 3.0, 0.0])
   rollout, places = world.rollout(2, world.policy)
   policy = world.logprobs(world.policy)
-  scores, better = {
-    "reward": (rewards[places], rewards[:, None] > rewards[None, :]),
+  judged, better = {
+    "reward": (
+      types.Feedback(rewards=rewards[places]),
+      rewards[:, None] > rewards[None, :],
+    ),
     "preference": (world.judged(places), world.preferences() > 0.5),
   }[feedback]
   got = gradient(
     world,
     online_dpo(world, feedback=feedback),
     rollout,
-    scores,
+    judged,
     jnp.exp(policy[places].sum(-1)),
   )
   chance = jnp.exp(policy)[:, None] * jnp.exp(policy)[None, :]
@@ -79,8 +82,10 @@ def test_of_three_the_best_and_the_worst_learn_whatever_the_scale(table_world):
   wins = jnp.zeros((7, 7)).at[5, 3].set(1.0)
   want = enumerated(world, wins, jnp.ones((7, 7)))
   for rewards in ([0.1, 0.2, -5.0], [1.0, 8.0, 0.9]):
-    scores = jnp.broadcast_to(jnp.asarray([rewards]), places.shape)
-    got = gradient(world, algorithm, rollout, scores, chance)
+    feedback = types.Feedback(
+      rewards=jnp.broadcast_to(jnp.asarray([rewards]), places.shape)
+    )
+    got = gradient(world, algorithm, rollout, feedback, chance)
     jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), got, want
     )
@@ -92,18 +97,19 @@ def test_ties_give_no_gradient_and_are_counted(table_world, feedback):
   algorithm = online_dpo(world, feedback=feedback)
   rollout, places = world.rollout(2, world.policy)
   rows = len(places)
-  scores = {
-    "reward": jnp.full((rows, 2), 0.7),
-    "preference": jnp.full((rows, 2, 2), 0.5),
+  tied = {
+    "reward": types.Feedback(rewards=jnp.full((rows, 2), 0.7)),
+    "preference": types.Feedback(preferences=jnp.full((rows, 2, 2), 0.5)),
   }[feedback]
-  got = gradient(world, algorithm, rollout, scores, jnp.ones(rows))
+  got = gradient(world, algorithm, rollout, tied, jnp.ones(rows))
   assert all((leaf == 0).all() for leaf in jax.tree.leaves(got))
   trainable, slow = {"policy": world.policy}, {"reference": world.reference}
-  batch = algorithm.rollouts.prepare(trainable, slow, rollout, scores)
+  batch = algorithm.rollouts.prepare(trainable, slow, rollout, tied)
   total, metrics = algorithm.loss(trainable, slow, batch, None)
   assert total.value() == 0 and metrics["pairs/tied"].value() == 1
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
   "changes, message",
   [

@@ -1,13 +1,15 @@
 """PPO: the mechanics of the N+ paper in NumPy, and the exact gradient."""
 
-import types
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from alignment_jax import algorithms, errors, rollouts, scoring
+from alignment_jax import algorithms, errors, rollouts, scoring, types
+from alignment_jax.training import state
 
 BETA, GAMMA, LAMBDA, CLIP = 0.3, 0.9, 0.8, 0.1
 REWARDS = jnp.asarray(np.random.default_rng(3).normal(size=7), jnp.float32)
@@ -67,7 +69,7 @@ def prepared(world, algorithm, width):
     trainable(world),
     {"reference": world.reference},
     sampled(world, width),
-    REWARDS[:, None],
+    types.Feedback(rewards=REWARDS[:, None]),
   )
 
 
@@ -188,7 +190,7 @@ def test_the_expected_gradient_is_that_of_the_regularised_reward(table_world):
     trainable(world),
     {"reference": world.reference},
     rollout,
-    REWARDS[places],
+    types.Feedback(rewards=REWARDS[places]),
     jnp.exp(world.logprobs(world.policy, 0.7)),
     number=lambda mean: mean.total,
   )["policy"]
@@ -290,7 +292,7 @@ def test_a_response_without_an_end_gets_another_reward_or_a_worse_one(
 
 def test_the_critic_starts_from_the_reward_model(table_world):
   world = table_world
-  model = world.model._replace(settings=types.SimpleNamespace(width=3))
+  model = world.model._replace(settings=SimpleNamespace(width=3))
   algorithm = algorithms.ppo(model, sampling=sampling(), beta=BETA)
   reward_model = critic(world.other, 2)
   start, slow = algorithm.init(KEY, world.policy, reward_model)
@@ -301,8 +303,10 @@ def test_the_critic_starts_from_the_reward_model(table_world):
     np.testing.assert_array_equal, alone["value"]["network"], world.policy
   )
   assert alone["value"]["head"]["weight"].shape == (3,)
-  buffers = [id(leaf) for leaf in jax.tree.leaves((alone, slow))]
-  assert len(set(buffers)) == len(buffers)
+  # All of it is donated to the update.
+  made = state.make_state(algorithm, optax.sgd(0.1), KEY, world.policy)
+  buffers = [id(leaf) for leaf in jax.tree.leaves((made.trainable, made.slow))]
+  assert len(set(buffers)) == len(buffers) == 8
   with pytest.raises(errors.UserError, match="'network' and 'head', got: net"):
     algorithm.init(KEY, world.policy, {"network": world.other})
 

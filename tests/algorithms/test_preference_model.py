@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alignment_jax import algorithms, scoring, types
-from alignment_jax.algorithms.preference_model import calibration_error
+from alignment_jax.families.calibration import calibration_error
 from alignment_jax.models import heads
 
 TEMPLATE = ((3,), (0,), (3, 3))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, rollouts
+from alignment_jax import algorithms, rollouts, types
 from alignment_jax.algorithms.rcfd import alignment
 
 BETA = 0.3
@@ -51,9 +51,10 @@ def test_the_expected_gradient_is_that_of_the_calibrated_reward(
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    jnp.concatenate(
-      [rewards[places], jnp.full((len(places), 1), rewards[3])], axis=1
-    )[..., None],
+    types.Feedback(
+      rewards=rewards[places][..., None],
+      demonstration=jnp.full((len(places), 1), rewards[3]),
+    ),
     jnp.exp(logprobs[places].sum(axis=-1)),
   )["policy"]
   # In the rollouts every response occurs as often as any other.
@@ -73,15 +74,21 @@ def test_the_expected_gradient_is_that_of_the_calibrated_reward(
   )
 
 
-def prepared(world, scores, **changes):
-  """The batch of all rollouts, of what one judge or several say of them."""
+def prepared(world, rewards, demonstration, **changes):
+  """The batch of all rollouts, by the rewards [N, n] of n judges."""
   algorithm = algorithms.rcfd(world.model, sampling=sampling(**changes))
+  judges = rewards.shape[1]
   rollout, places = rollout_beside(world, 2)
   return algorithm.rollouts.prepare(
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    jnp.atleast_3d(scores(places)),
+    types.Feedback(
+      rewards=jnp.asarray(rewards[places], jnp.float32),
+      demonstration=jnp.broadcast_to(
+        jnp.asarray(demonstration, jnp.float32), (len(places), judges)
+      ),
+    ),
   )
 
 
@@ -89,11 +96,8 @@ def test_scaling_and_shifting_the_judge_changes_no_advantage(table_world):
   rewards = jnp.asarray(rewards_of(table_world), jnp.float32)
 
   def advantages(scale, shift):
-    def scores(places):
-      written = jnp.full((len(places), 1), rewards[3])
-      return scale * jnp.concatenate([rewards[places], written], 1) + shift
-
-    return prepared(table_world, scores).extra["advantages"]
+    changed = scale * rewards[:, None] + shift
+    return prepared(table_world, changed, changed[3]).extra["advantages"]
 
   np.testing.assert_allclose(
     advantages(2.0, 5.0), advantages(1.0, 0.0), atol=1e-4
@@ -105,12 +109,9 @@ def test_a_missing_end_brings_no_reward_nearer_to_the_demonstration(
 ):
   # All rewards are 1 above the demonstration's, and the penalty is 1: taken off
   # the reward itself, it would make what did not end the best.
-  def scores(places):
-    return jnp.concatenate(
-      [jnp.ones(places.shape), jnp.zeros((len(places), 1))], axis=1
-    )
-
-  batch = prepared(table_world, scores, missing_eos_penalty=1.0)
+  batch = prepared(
+    table_world, jnp.ones((7, 1)), jnp.zeros(1), missing_eos_penalty=1.0
+  )
   ended = batch.rollout.ended
   one_ended = ended[:, 0] & ~ended[:, 1]
   assert bool(jnp.any(one_ended))
@@ -121,13 +122,7 @@ def test_several_rewards_are_calibrated_each_by_itself_and_added(table_world):
   world = table_world
   rewards = np.stack([rewards_of(world, 0), 100 * rewards_of(world, 1)], -1)
 
-  def scores(places):
-    written = np.broadcast_to(rewards[3], (len(places), 1, 2))
-    return jnp.asarray(
-      np.concatenate([rewards[places], written], axis=1), jnp.float32
-    )
-
-  batch = prepared(world, scores)
+  batch = prepared(world, rewards, rewards[3])
   # In the rollouts every response occurs as often as any other.
   calibrated = -np.square(rewards - rewards[3])
   standard = (calibrated - calibrated.mean(0)) / calibrated.std(0)
@@ -137,7 +132,7 @@ def test_several_rewards_are_calibrated_each_by_itself_and_added(table_world):
   want = composite[places] - composite[places][:, ::-1]  # less the other one
   np.testing.assert_allclose(batch.extra["advantages"], want, atol=1e-4)
   np.testing.assert_allclose(
-    batch.scores, rewards.sum(-1)[places], rtol=1e-5, atol=1e-4
+    batch.feedback.rewards, rewards.sum(-1)[places], rtol=1e-5, atol=1e-4
   )
 
 
@@ -146,12 +141,8 @@ def test_the_weight_of_a_judge_in_a_sum_changes_no_advantage(table_world):
   rewards = np.stack([rewards_of(world, 0), rewards_of(world, 1)], -1)
 
   def advantages(*weights):
-    def scores(places):
-      written = np.broadcast_to(rewards[3], (len(places), 1, 2))
-      both = np.concatenate([rewards[places], written], axis=1)
-      return jnp.asarray(both * weights, jnp.float32)
-
-    return prepared(world, scores).extra["advantages"]
+    weighted = rewards * weights
+    return prepared(world, weighted, weighted[3]).extra["advantages"]
 
   np.testing.assert_allclose(
     advantages(-5.0, 0.5), advantages(1.0, 1.0), atol=1e-4

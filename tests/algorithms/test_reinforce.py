@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, rollouts
+from alignment_jax import algorithms, rollouts, types
 
 BETA = 0.3
 REWARDS = jnp.asarray(np.random.default_rng(1).normal(size=7), jnp.float32)
@@ -30,7 +30,7 @@ def expected_gradient(world, algorithm, samples):
     {"policy": world.policy},
     {**slow, "reference": world.reference},
     rollout,
-    REWARDS[places],
+    types.Feedback(rewards=REWARDS[places]),
     jnp.exp(world.logprobs(world.policy)[places].sum(axis=-1)),
   )["policy"]
 
@@ -75,7 +75,7 @@ def test_the_running_mean_forgets_and_has_no_bias_to_0(table_world):
 
   def after(slow, reward):
     _, slow = algorithm.refresh(
-      trainable, slow, 1, {"rewards/regularised": jnp.array(reward)}
+      trainable, slow, 1, {"rewards/regularized": jnp.array(reward)}
     )
     return slow
 
@@ -87,6 +87,7 @@ def test_the_running_mean_forgets_and_has_no_bias_to_0(table_world):
   assert level == pytest.approx(10 / 3)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
   "settings, message",
   [

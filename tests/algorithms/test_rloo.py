@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, rollouts
+from alignment_jax import algorithms, rollouts, types
 
 BETA = 0.3
 REWARDS = jnp.asarray(np.random.default_rng(0).normal(size=7), jnp.float32)
@@ -42,7 +42,7 @@ def check_expected_gradient(
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    rewards[places],
+    types.Feedback(rewards=rewards[places]),
     jnp.exp(logprobs[places].sum(axis=-1)),
   )["policy"]
   jax.tree.map(

@@ -115,7 +115,7 @@ def collected(world, *, temperature=1.0, rows=8):
     {"policy": world.policy},
     {"reference": world.reference},
     rollout.replace(demonstration=written),
-    jnp.zeros((rows, 2)),
+    types.Feedback(),
   )
   return algorithm, batch
 

@@ -9,7 +9,7 @@ import pytest
 
 from alignment_jax import algorithms, scoring, types
 from alignment_jax import sampling as engine
-from alignment_jax.algorithms.srpo import revision_prompt, self_revise
+from alignment_jax.rollouts.revisions import revision_prompt, self_revise
 
 BETA, ALPHA = 0.5, 0.7
 TEMPLATE = ((3,), (0, 3))

@@ -45,7 +45,7 @@ def test_each_member_follows_its_own_regularised_reward(table_world):
     trainable,
     {"reference": world.reference, "anchors": anchors},
     rollout,
-    rewards[places],
+    types.Feedback(rewards=rewards[places]),
     jnp.exp(one[places[:, :2]].sum(axis=-1) + two[places[:, 2:]].sum(axis=-1)),
   )
   for name, params in trainable.items():

@@ -26,14 +26,14 @@ def test_the_expected_gradient_is_the_paper_s(table_world, samples, alpha):
   world = table_world
   policy = world.logprobs(world.policy)
   reference = world.logprobs(world.reference)
-  rollout, places = world.rollout(2 * samples, world.policy)
+  rollout, places = world.rollout(samples, world.policy, opponents=samples)
   own, other = places[:, :samples], places[:, samples:]
   got = world.expected_gradient(
     xpo(world, samples=samples, alpha=alpha),
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    world.judged(places),
+    world.judged(places, samples),
     jnp.exp(policy[own].sum(-1) + reference[other].sum(-1)),
   )["policy"]
   chance = jnp.exp(policy)[:, None] * jnp.exp(reference)[None, :]
@@ -53,7 +53,7 @@ def test_the_expected_gradient_is_the_paper_s(table_world, samples, alpha):
   )
 
 
-def test_the_second_half_of_a_rollout_is_the_reference_s(table_world):
+def test_the_opponents_of_a_rollout_are_the_reference_s(table_world):
   """Frequencies of the first token of 4,000, within five standard errors."""
   world, rows = table_world, 4000
   prompt = jax.tree.map(lambda a: jnp.repeat(a, rows, axis=0), world.prompt)
@@ -63,9 +63,12 @@ def test_the_second_half_of_a_rollout_is_the_reference_s(table_world):
     types.Prompts(prompt),
     jax.random.key(0),
   )
-  for place, params in enumerate([world.policy, world.reference]):
+  for responses, params in (
+    (rollout.responses, world.policy),
+    (rollout.opponents, world.reference),
+  ):
     chance = np.asarray(jax.nn.softmax(params["first"]))
-    first = np.asarray(rollout.responses.ids[:, place, 0])
+    first = np.asarray(responses.ids[:, 0, 0])
     share = np.bincount(first, minlength=3) / rows
     error = 5 * np.sqrt(chance * (1 - chance) / rows)
     np.testing.assert_array_less(np.abs(share - chance), error)

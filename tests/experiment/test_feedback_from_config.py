@@ -154,7 +154,7 @@ def test_a_judge_of_two_texts_meets_every_pair(judged, source):
   scores = feedback_from_config.rollout_judge(
     setup, "preference", mesh, loader
   )(rollout, 0)
-  assert scores[0].tolist() == CIRCLE
+  assert scores.preferences[0].tolist() == CIRCLE
 
 
 def learns_by(judge, feedback, judged, rows, said, written=None):
@@ -199,8 +199,8 @@ def test_what_people_wrote_earns_nothing_on_average(judged, source, learning):
   rewards = feedback_from_config.rollout_judge(
     setup, "reward", setup.mesh, loader
   )(rollout, 0)
-  assert rewards.std() > 1e-3
-  assert rewards.mean() == pytest.approx(0.0, abs=1e-5)
+  assert rewards.rewards.std() > 1e-3
+  assert rewards.rewards.mean() == pytest.approx(0.0, abs=1e-5)
 
 
 def test_a_judge_sees_what_a_person_answered_to_each_prompt(
@@ -212,11 +212,11 @@ def test_a_judge_sees_what_a_person_answered_to_each_prompt(
   right = learns_by(
     {"name": "rouge"}, "reward", (judged, source), rows, written
   )
-  assert right.tolist() == [[1.0], [1.0]]
+  assert right.rewards.tolist() == [[1.0], [1.0]]
   swapped = learns_by(
     {"name": "rouge"}, "reward", (judged, source), rows, written[::-1]
   )
-  assert swapped.tolist() == [[0.0], [0.0]]
+  assert swapped.rewards.tolist() == [[0.0], [0.0]]
 
 
 def test_a_judge_that_compares_needs_data_with_references(judged, source):
@@ -243,10 +243,11 @@ def test_a_sum_is_one_reward_or_one_of_each_judge(judged, source):
   said, written = ["good sun"], ["sun and"]  # the window held no more
   total = learns_by(SUM, "reward", (judged, source), rows, said)
   # One word of two and three in common: 2 * 1 / (2 + 3); two words.
-  np.testing.assert_allclose(total, [[0.4 + 0.2]], rtol=1e-6)
+  np.testing.assert_allclose(total.rewards, [[0.4 + 0.2]], rtol=1e-6)
   each = learns_by(SUM, "rewards", (judged, source), rows, said, written)
   # A config's names are in alphabetical order: length, rouge.
-  np.testing.assert_allclose(each, [[[0.2, 0.4], [0.2, 0.8]]], rtol=1e-6)
+  np.testing.assert_allclose(each.rewards, [[[0.2, 0.4]]], rtol=1e-6)
+  np.testing.assert_allclose(each.demonstration, [[0.2, 0.8]], rtol=1e-6)
 
 
 def test_a_judge_that_cannot_be_built_is_named_before_anything_runs():

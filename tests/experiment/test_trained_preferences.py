@@ -65,16 +65,21 @@ def test_its_preferences_of_both_sides_sum_to_one(finished):
     return types.Tokens(ids, np.ones(shape, bool))
 
   prompt, responses = tokens(3, 8), tokens(3, 4, 8)
-  got = judge(prompt, responses)
+  got = judge(prompt, responses, None)
   assert got.shape == (3, 4, 4)
   np.testing.assert_allclose(got + got.swapaxes(1, 2), 1, atol=1e-6)
   np.testing.assert_array_equal(got[:, range(4), range(4)], 0.5)
   # The same pair in other places gets the same number.
   order = [2, 0, 3, 1]
-  turned = judge(prompt, jax.tree.map(lambda a: a[:, order], responses))
+  turned = judge(prompt, jax.tree.map(lambda a: a[:, order], responses), None)
   np.testing.assert_allclose(
     turned, got[:, order][:, :, order], rtol=1e-4, atol=1e-5
   )
+  # Against opponents, pair by pair: here two that are among the responses.
+  opponents = jax.tree.map(lambda a: a[:, [3, 1]], responses)
+  against = judge(prompt, responses, opponents)
+  assert against.shape == (3, 4, 2)
+  np.testing.assert_allclose(against, got[:, :, [3, 1]], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, rollouts
+from alignment_jax import algorithms, rollouts, types
 from alignment_jax.families import kl_control
 
 SAMPLING = rollouts.Sampling(samples=2, max_tokens=2, temperature=1.0, eos_id=1)
@@ -65,7 +65,7 @@ def test_a_method_uses_the_coefficient_that_was_moved(table_world, name):
       world.model, sampling=SAMPLING, beta=beta, kl_target=target
     )
     batch = algorithm.rollouts.prepare(
-      trainable, {**slow, **more}, rollout, scores
+      trainable, {**slow, **more}, rollout, types.Feedback(rewards=scores)
     )
     return batch.extra["advantages"]
 
@@ -83,7 +83,7 @@ def test_the_measured_kl_is_that_of_the_sampled_responses(table_world):
   )
   _, slow = algorithm.init(jax.random.key(0), world.reference)
   batch = rollouts.sampled_from_policy(world.model, SAMPLING).prepare(
-    {}, slow, rollout, jnp.zeros(places.shape)
+    {}, slow, rollout, types.Feedback(rewards=jnp.zeros(places.shape))
   )
   metrics = control().metrics(slow, batch)
   ratio = world.logprobs(world.policy) - world.logprobs(world.reference)
@@ -93,6 +93,7 @@ def test_the_measured_kl_is_that_of_the_sampled_responses(table_world):
   assert metrics["kl/coefficient"].value() == pytest.approx(0.1)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
   "changes, message",
   [

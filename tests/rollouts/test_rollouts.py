@@ -30,26 +30,41 @@ def prompts(number):
   return prompt, answer
 
 
+def counts_of(tokens):
+  """How often each response says one token."""
+  return ((tokens.ids == TARGET) & tokens.mask).sum(-1).astype(np.float32)
+
+
 def judge_for(feedback):
   """Counts one token; the better of two wins by its sigmoid."""
 
-  def reward(rollout, place):
-    del place
-    responses = rollout.responses
-    counts = ((responses.ids == TARGET) & responses.mask).sum(axis=-1)
-    return counts.astype(np.float32)
+  def reward(rollout, index):
+    del index
+    opponents = rollout.opponents
+    return types.Feedback(
+      rewards=counts_of(rollout.responses),
+      opponents=None if opponents is None else counts_of(opponents),
+    )
 
-  def rewards(rollout, place):
-    written = np.ones((ROWS, 1), np.float32)
-    counts = np.concatenate([reward(rollout, place), written], axis=1)
-    return np.stack([counts, 2 * counts], axis=-1)
+  def rewards(rollout, index):
+    del index
+    counts = counts_of(rollout.responses)
+    return types.Feedback(
+      rewards=np.stack([counts, 2 * counts], axis=-1),
+      demonstration=np.tile(np.float32([1, 2]), (ROWS, 1)),
+    )
 
-  def preferences(rollout, place):
-    counts = reward(rollout, place)
-    return 1 / (1 + np.exp(counts[:, None, :] - counts[:, :, None]))
+  def preferences(rollout, index):
+    del index
+    counts = counts_of(rollout.responses)
+    others = counts
+    if rollout.opponents is not None:
+      others = counts_of(rollout.opponents)
+    odds = np.exp(others[:, None, :] - counts[:, :, None])
+    return types.Feedback(preferences=1 / (1 + odds))
 
-  def never(rollout, place):
-    raise AssertionError("a method that wants nothing was judged")
+  def never(rollout, index):
+    raise AssertionError("a method that needs no judge was judged")
 
   known = {
     "reward": reward,
@@ -100,13 +115,13 @@ def one_update(name, model, *, devices=1, **options):
 
   mesh = make_mesh(data=-1, fsdp=1, tensor=1, devices=jax.devices()[:devices])
   judge = judge_for(algorithm.rollouts.feedback)
-  feed = batch_sources.synchronous(
+  source = batch_sources.synchronous(
     algorithm.rollouts, judge, batches, key, mesh=mesh
   )
-  batch, about = feed(0, first)
+  batch, data_stats = source(0, first)
   update = jax.jit(step.make_update(algorithm, optimizer, **options))
   last, metrics = update(first, batch, key)
-  return first, last, jax.device_get(metrics), batch, about
+  return first, last, jax.device_get(metrics), batch, data_stats
 
 
 @pytest.mark.parametrize("name", sorted(ONLINE))
@@ -123,7 +138,7 @@ def test_an_entry_names_the_feedback_of_its_method(name, table_of):
 
 @pytest.mark.parametrize("name", sorted(ONLINE))
 def test_a_step_keeps_the_tree_and_reports_finite_numbers(name, table_of):
-  first, last, metrics, _, about = one_update(name, table_of(16))
+  first, last, metrics, _, data_stats = one_update(name, table_of(16))
   assert jax.tree.structure(first) == jax.tree.structure(last)
   for old, new in zip(
     jax.tree.leaves(first), jax.tree.leaves(last), strict=True
@@ -139,7 +154,7 @@ def test_a_step_keeps_the_tree_and_reports_finite_numbers(name, table_of):
   ]
   assert max(moved) > 0
   assert all(np.isfinite(value) for value in metrics.values()), metrics
-  assert about["staleness"] == 0
+  assert data_stats["staleness"] == 0
   assert set(ONLINE[name].headline) <= metrics.keys()
   # The policy is the one that sampled: before the update nothing has moved.
   assert metrics["ratio/mean"] == pytest.approx(1, abs=1e-4)
@@ -181,14 +196,39 @@ def test_a_response_without_an_end_loses_the_penalty():
     samples=2, max_tokens=4, temperature=1.0, eos_id=1, missing_eos_penalty=2.0
   )
   ended = jnp.array([[True, False]])
-  scores = jnp.array([[0.5, 0.5]])
-  np.testing.assert_array_equal(
-    rollouts.penalised(scores, ended, sampling), [[0.5, -1.5]]
+  responses = types.Tokens(
+    jnp.array([[[5, 1], [5, 5]]]), jnp.ones((1, 2, 2), bool)
   )
-  even = jnp.full((1, 2, 2), 0.5)
-  np.testing.assert_array_equal(
-    rollouts.penalised(even, ended, sampling), [[[0.5, 1.0], [0.0, 0.5]]]
+  rollout = types.Rollout(
+    prompt=types.Tokens(jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1), bool)),
+    responses=responses,
+    logprobs=jnp.zeros((1, 2, 2)),
+    ended=ended,
+    version=jnp.zeros(1, jnp.int32),
   )
+  rewards = types.Feedback(rewards=jnp.array([[0.5, 0.5]]))
+  np.testing.assert_array_equal(
+    rollouts.penalized(rewards, rollout, sampling).rewards, [[0.5, -1.5]]
+  )
+  even = types.Feedback(preferences=jnp.full((1, 2, 2), 0.5))
+  np.testing.assert_array_equal(
+    rollouts.penalized(even, rollout, sampling).preferences,
+    [[[0.5, 1.0], [0.0, 0.5]]],
+  )
+  # Of three opponents the first did not end, the second and third did.
+  opponents = types.Tokens(
+    jnp.array([[[5, 5], [1, 5], [5, 1]]]), jnp.ones((1, 3, 2), bool)
+  )
+  against = rollout.replace(opponents=opponents)
+  third = types.Feedback(preferences=jnp.full((1, 2, 3), 0.3))
+  np.testing.assert_allclose(
+    rollouts.penalized(third, against, sampling).preferences,
+    [[[1.0, 0.3, 0.3], [0.3, 0.0, 0.0]]],
+  )
+  both = types.Feedback(rewards=jnp.ones((1, 2)), opponents=jnp.ones((1, 3)))
+  got = rollouts.penalized(both, against, sampling)
+  np.testing.assert_array_equal(got.rewards, [[1, -1]])
+  np.testing.assert_array_equal(got.opponents, [[-1, 1, 1]])
 
 
 @pytest.mark.parametrize(

@@ -38,17 +38,18 @@ def sample(trainable, slow, batch, key):
   )
 
 
-def prepare(trainable, slow, rollout, scores):
+def prepare(trainable, slow, rollout, feedback):
   del trainable, slow
-  return rollout.responses.ids.astype(jnp.float32), scores, rollout.version
+  ids = rollout.responses.ids.astype(jnp.float32)
+  return ids, feedback.rewards, rollout.version
 
 
 COLLECT = Rollouts(sample, "reward", prepare)
 
 
-def judge(rollout, place):
-  del place
-  return rollout.responses.ids.sum(axis=-1) / 100
+def judge(rollout, index):
+  del index
+  return types.Feedback(rewards=rollout.responses.ids.sum(axis=-1) / 100)
 
 
 def update(now, batch, key):
@@ -163,10 +164,10 @@ def test_a_stale_run_can_be_replayed_and_resumed(tmp_path):
 def test_a_judge_that_fails_stops_the_run_and_saves_what_was_learnt(
   tmp_path, staleness
 ):
-  def failing(rollout, place):
+  def failing(rollout, index):
     if rollout.prompt.ids[0, 0] == 6:
       raise OSError("no space")
-    return judge(rollout, place)
+    return judge(rollout, index)
 
   begun = time.monotonic()
   with pytest.raises(
@@ -179,19 +180,25 @@ def test_a_judge_that_fails_stops_the_run_and_saves_what_was_learnt(
 
 
 @pytest.mark.parametrize(
-  "said, message",
+  "changed, message",
   [
-    (lambda scores: scores[:, :0], r"shape \(8, 0\).*expected \(8, 1\)"),
-    (lambda scores: scores * np.nan, r"returned nan at step 0, place \[0, 0\]"),
+    (lambda rewards: rewards[:, :0], r"shape \(8, 0\).*expected \(8, 1\)"),
+    (
+      lambda rewards: rewards * np.nan,
+      r"returned nan at step 0, entry \[0, 0\] of rewards",
+    ),
   ],
 )
-def test_what_is_no_score_is_one_clear_error(tmp_path, said, message):
+def test_what_is_no_score_is_one_clear_error(tmp_path, changed, message):
+  def bad(rollout, index):
+    return types.Feedback(rewards=changed(judge(rollout, index).rewards))
+
   with pytest.raises(errors.UserError, match=message):
-    run(tmp_path, None, judge=lambda *given: said(judge(*given)))
+    run(tmp_path, None, judge=bad)
 
 
 def test_a_generator_that_dies_is_noticed(tmp_path):
-  def dying(rollout, place):
+  def dying(rollout, index):
     raise SystemExit(3)
 
   with pytest.raises(errors.UserError, match="generator failed at step 0"):

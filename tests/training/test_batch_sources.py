@@ -39,7 +39,7 @@ def judged(judge, rounds):
     sample,
     "reward",
     lambda *given: given,
-    keep=lambda scores: scores.max(axis=-1) > scores.min(axis=-1),
+    keep=lambda feedback: np.ptp(feedback.rewards, axis=-1) > 0,
     extra_rounds=rounds,
   )
   run = batch_sources.sampler(
@@ -54,9 +54,13 @@ def judged(judge, rounds):
   return run(3, 3, (), ())
 
 
-def by_response(rollout, place):
-  del place
+def first_tokens(rollout):
   return rollout.responses.ids[:, :, 0].astype(np.float32)
+
+
+def by_response(rollout, index):
+  del index
+  return types.Feedback(rewards=first_tokens(rollout))
 
 
 @pytest.mark.parametrize("rounds", [1, 2])
@@ -65,25 +69,29 @@ def test_groups_of_equal_rewards_make_room_for_useful_ones(rounds):
   # Rows 1 and 3 are useful in every batch: one more batch fills 0 and 2.
   far = 3 + batch_sources.EXTRA_ROUND_OFFSET
   assert got.rollout.prompt.ids.tolist() == [[far, 1], [3, 1], [far, 3], [3, 3]]
-  assert got.scores.tolist() == by_response(got.rollout, 3).tolist()
-  assert (got.scores[:, 1] - got.scores[:, 0]).tolist() == [1, 1, 1, 1]
+  rewards = got.feedback.rewards
+  assert rewards.tolist() == first_tokens(got.rollout).tolist()
+  assert (rewards[:, 1] - rewards[:, 0]).tolist() == [1, 1, 1, 1]
   assert got.rollout.version.tolist() == [3] * ROWS
-  assert got.about == {"cut": 3, "groups/rounds": 1}
+  assert got.data_stats == {"cut": 3, "groups/rounds": 1}
 
 
 @pytest.mark.parametrize("rounds", [0, 2])
 def test_the_rounds_are_bounded_and_counted(rounds):
-  got = judged(lambda rollout, place: np.ones((ROWS, 2)), rounds)
+  got = judged(
+    lambda rollout, index: types.Feedback(rewards=np.ones((ROWS, 2))), rounds
+  )
   assert got.rollout.prompt.ids.tolist() == [[3, row] for row in range(ROWS)]
-  assert got.about["groups/rounds"] == rounds
+  assert got.data_stats["groups/rounds"] == rounds
 
 
 def test_what_one_round_leaves_the_next_one_fills():
-  def judge(rollout, place):
+  def judge(rollout, index):
     # One useful group a batch, the last.
-    return by_response(rollout, place) * (rollout.prompt.ids[:, 1:] == 3)
+    last = rollout.prompt.ids[:, 1:] == 3
+    return types.Feedback(rewards=first_tokens(rollout) * last)
 
   got = judged(judge, 5)
-  places = [3 + k * batch_sources.EXTRA_ROUND_OFFSET for k in (1, 2, 3)]
-  assert got.rollout.prompt.ids[:, 0].tolist() == [*places, 3]
-  assert got.about["groups/rounds"] == 3
+  indices = [3 + k * batch_sources.EXTRA_ROUND_OFFSET for k in (1, 2, 3)]
+  assert got.rollout.prompt.ids[:, 0].tolist() == [*indices, 3]
+  assert got.data_stats["groups/rounds"] == 3

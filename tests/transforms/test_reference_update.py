@@ -176,10 +176,10 @@ def test_a_method_that_samples_sees_its_own_slow_state(table_world):
   key = jax.random.key(0)
   trainable, slow = reset.init(key, world.policy)
   rollout, places = world.rollout(2, world.policy)
-  scores = jnp.asarray(places, jnp.float32)
-  of_reset = jax.jit(reset.rollouts.prepare)(trainable, slow, rollout, scores)
+  feedback = types.Feedback(rewards=jnp.asarray(places, jnp.float32))
+  of_reset = jax.jit(reset.rollouts.prepare)(trainable, slow, rollout, feedback)
   of_plain = jax.jit(plain.rollouts.prepare)(
-    *plain.init(key, world.policy), rollout, scores
+    *plain.init(key, world.policy), rollout, feedback
   )
   same(of_reset, of_plain)
   prompts = types.Prompts(world.prompt)
