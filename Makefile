@@ -93,7 +93,7 @@ mutants: $(INSTALLED_DEV)  ## mistakes that the tests of ROOM=losses would not s
 	  --seed=$(SEED) --jobs=$(JOBS)
 
 counts: $(INSTALLED_DEV)  ## circles, retired words, annotations, comments
-	$(VENV)/bin/python -m tests.counts
+	$(VENV)/bin/python -m tests.counts --run
 
 lint: $(INSTALLED_DEV)  ## ruff: rules and formatting
 	$(VENV)/bin/python -m ruff check .

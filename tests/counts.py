@@ -6,14 +6,21 @@ sources of data are opened and the methods built in a tiny quickstart.
 
 import argparse
 import ast
+import collections
+import contextlib
+import dataclasses
+import functools
 import io
 import re
+import runpy
+import tempfile
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alignment_jax import models
+from alignment_jax import data, experiment, models
+from alignment_jax.algorithm import Method
 from alignment_jax.algorithms import ALGORITHMS
 from alignment_jax.models import architectures
 from tests import sources, words
@@ -23,11 +30,13 @@ ROOT = sources.ROOT
 # Where a user's keywords are bound to parameters, for a good error. Nothing
 # else may ask how a function names its parameters.
 BINDS_KEYWORDS = {
-  ("experiment.methods", "_keywords"),
+  ("experiment.methods", "_bind"),
   ("judges", "_built"),
 }
 # What holds the name of such an entry, by the word that it is called.
 NAME = re.compile(r"\b(name|method|algorithm|architecture)\b")
+# Stages of every config, which happen to be called as their methods are.
+STAGES = {"sft", "reward_model", "preference_model"}
 MAX_LINES = 400
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -42,7 +51,7 @@ def functions(tree: ast.AST) -> Iterator[Function]:
 def table_keys() -> set[str]:
   """The names of methods, models and architectures."""
   tables = (ALGORITHMS, models.MODELS, architectures.ARCHITECTURES)
-  return {key for table in tables for key in table}
+  return {key for table in tables for key in table} - STAGES
 
 
 def texts(node: ast.AST) -> Iterator[str]:
@@ -170,14 +179,51 @@ def table(root: Path) -> dict[str, tuple[Any, list[str]]]:
   }
 
 
+def counts_of_a_run() -> dict[str, collections.Counter[str]]:
+  """How often a tiny quickstart opens its sources and builds its methods."""
+  opened, built = collections.Counter(), collections.Counter()
+  open_source, entries = data.open_source, dict(ALGORITHMS)
+
+  @functools.wraps(open_source)
+  def counting_open(name: str, kind: str, split: str, **rest: Any) -> Any:
+    opened[f"{name} {kind} {split}"] += 1
+    return open_source(name, kind, split, **rest)
+
+  def counting(name: str, method: Method) -> Method:
+    @functools.wraps(method.factory)
+    def factory(*args: Any, **keywords: Any) -> Any:
+      built[name] += 1
+      return method.factory(*args, **keywords)
+
+    return dataclasses.replace(method, factory=factory)
+
+  path = ROOT / "configs" / "quickstart.py"
+  with tempfile.TemporaryDirectory() as workdir:
+    try:
+      data.open_source = counting_open
+      ALGORITHMS.update({n: counting(n, m) for n, m in entries.items()})
+      config = runpy.run_path(str(path))["get_config"]("tiny")
+      with contextlib.redirect_stdout(io.StringIO()):
+        experiment.train(config, workdir)
+    finally:
+      data.open_source = open_source
+      ALGORITHMS.update(entries)
+  return {"sources opened": opened, "methods built": built}
+
+
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument("--list", action="store_true", help="show where, too")
+  parser.add_argument("--run", action="store_true", help="a quickstart, too")
   args = parser.parse_args()
   for what, (number, found) in table(ROOT).items():
     print(f"{what:32} {number}")
     for line in found if args.list else []:
       print(f"  {line}")
+  for what, counter in counts_of_a_run().items() if args.run else ():
+    print(f"{what:32} {counter.total()}")
+    for name, number in sorted(counter.items()):
+      print(f"  {number} {name}")
 
 
 if __name__ == "__main__":

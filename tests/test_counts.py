@@ -9,7 +9,6 @@ from tests import counts, sources
 KEYS = {"ipo", "gemma2", "gemma3", "t5"}
 
 
-@pytest.mark.xfail(reason="names are being changed")
 def test_no_name_decides_what_is_done():
   assert counts.decided_by_names(sources.read(counts.ROOT)) == []
 
