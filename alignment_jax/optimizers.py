@@ -1,9 +1,10 @@
-"""Named optimisers: schedule, clipping, update rule and decay mask."""
+"""Named optimizers: schedule, clipping, update rule and decay mask."""
 
 from collections.abc import Callable
 
 import jax
 import optax
+from jaxtyping import PyTree
 
 from alignment_jax import errors
 
@@ -11,18 +12,22 @@ from alignment_jax import errors
 _LINEAR_MAPS = ("kernel", "weight", "a", "b")
 
 
-def _decayed(params):
+def _decayed(params: PyTree) -> PyTree:
   """Weight decay is for linear maps: not for norms, biases or embeddings."""
   return jax.tree_util.tree_map_with_path(
     lambda path, _: getattr(path[-1], "key", None) in _LINEAR_MAPS, params
   )
 
 
-def _adamw(learning_rate, weight_decay):
+def _adamw(
+  learning_rate: optax.Schedule, weight_decay: float
+) -> optax.GradientTransformation:
   return optax.adamw(learning_rate, weight_decay=weight_decay, mask=_decayed)
 
 
-def _adafactor(learning_rate, weight_decay):
+def _adafactor(
+  learning_rate: optax.Schedule, weight_decay: float
+) -> optax.GradientTransformation:
   # Decay 0.8 and no relative step: the settings of the T5 papers.
   return optax.adafactor(
     learning_rate,
@@ -33,34 +38,39 @@ def _adafactor(learning_rate, weight_decay):
   )
 
 
-def _sgd(learning_rate, weight_decay):
+def _sgd(
+  learning_rate: optax.Schedule, weight_decay: float
+) -> optax.GradientTransformation:
   return optax.chain(
     optax.add_decayed_weights(weight_decay, mask=_decayed),
     optax.sgd(learning_rate),
   )
 
 
-OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+# (schedule of the learning rate, weight decay) -> an update rule
+Rule = Callable[[optax.Schedule, float], optax.GradientTransformation]
+OPTIMIZERS: dict[str, Rule] = {
   "adafactor": _adafactor,
   "adamw": _adamw,
   "sgd": _sgd,
 }
 
 
-def _constant(peak, steps):
+def _constant(peak: float, steps: int) -> optax.Schedule:
   del steps
   return optax.constant_schedule(peak)
 
 
-def _linear(peak, steps):
+def _linear(peak: float, steps: int) -> optax.Schedule:
   return optax.linear_schedule(peak, 0.0, steps)
 
 
-def _cosine(peak, steps):
+def _cosine(peak: float, steps: int) -> optax.Schedule:
   return optax.cosine_decay_schedule(peak, steps)
 
 
-SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
+# (peak, steps from there to the end) -> a schedule
+SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
   "constant": _constant,
   "cosine": _cosine,
   "linear": _linear,
@@ -101,7 +111,7 @@ def make_optimizer(
   weight_decay: float,
   clip_norm: float,
 ) -> optax.GradientTransformation:
-  """The named optimiser behind clipping by the global gradient norm.
+  """The named optimizer behind clipping by the global gradient norm.
 
   Args:
     name: a key of `OPTIMIZERS`.

@@ -1,8 +1,9 @@
 """Where arrays live and where programs are compiled.
 
 The mesh has the axes `data` (batch), `fsdp` (batch and parameters) and
-`tensor` (heads, MLP, vocabulary). This is the only module that calls
-`jax.jit`.
+`tensor` (heads, MLP, vocabulary). Rooms below training are pure functions and
+do not compile; what compiles does it with `jit` here, so that one place can say
+how: the only one that calls `jax.jit`.
 """
 
 import math
@@ -12,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
-from jaxtyping import PyTree
+from jaxtyping import ArrayLike, PyTree
 
 from alignment_jax import errors
 
@@ -76,7 +77,7 @@ def shardings(mesh: Mesh, tree: PyTree, axes: PyTree) -> PyTree:
   """A sharding for each leaf of a train state, or of part of one.
 
   A leaf is split like the parameter whose path its own path ends with: so the
-  optimiser's moments and the reference lie where the policy lies. An axis that
+  optimizer's moments and the reference lie where the policy lies. An axis that
   its mesh axis does not divide is not split. Anything else is replicated.
 
   Args:
@@ -84,31 +85,28 @@ def shardings(mesh: Mesh, tree: PyTree, axes: PyTree) -> PyTree:
     tree: arrays or their shapes.
     axes: `Model.axes`, logical axis names for each parameter.
   """
-  known = {
+  axes_of = {
     _names(path): names
-    for path, names in jax.tree_util.tree_leaves_with_path(
-      axes, is_leaf=lambda leaf: isinstance(leaf, jax.P)
-    )
+    for path, names in jax.tree_util.tree_leaves_with_path(axes)
   }
 
-  def place(path, leaf):
+  def sharding(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
     path = _names(path)
     for start in range(len(path)):
-      names = known.get(path[start:])
+      names = axes_of.get(path[start:])
       if names is not None and len(names) == len(leaf.shape):
         return NamedSharding(mesh, _spec(mesh, names, leaf.shape))
     return replicated(mesh)
 
-  return jax.tree_util.tree_map_with_path(place, tree)
+  return jax.tree_util.tree_map_with_path(sharding, tree)
 
 
 def describe(mesh: Mesh, tree: PyTree, axes: PyTree) -> str:
   """A table of parameters, their shapes and what they are split over."""
   rows = [("parameter", "shape", "split over")]
-  placed = shardings(mesh, tree, axes)
   for (path, leaf), sharding in zip(
     jax.tree_util.tree_leaves_with_path(tree),
-    jax.tree.leaves(placed),
+    jax.tree.leaves(shardings(mesh, tree, axes)),
     strict=True,
   ):
     split = ", ".join("-" if axis is None else axis for axis in sharding.spec)
@@ -121,7 +119,7 @@ def describe(mesh: Mesh, tree: PyTree, axes: PyTree) -> str:
 
 
 def check_batch_size(mesh: Mesh, batch_size: int, microbatches: int) -> None:
-  """Refuses a batch that cannot be dealt out evenly.
+  """Raises if the batch cannot be split evenly over devices and microbatches.
 
   Raises:
     UserError: says by what the batch size must be divisible.
@@ -141,10 +139,10 @@ def put_batch(mesh: Mesh, batch: PyTree) -> PyTree:
   """
   sharding = NamedSharding(mesh, jax.P(BATCH_AXES))
 
-  def put(array):
-    array = np.asarray(array)
+  def put(array: ArrayLike) -> jax.Array:
+    host = np.asarray(array)
     return jax.make_array_from_callback(
-      array.shape, sharding, lambda index: array[index]
+      host.shape, sharding, lambda index: host[index]
     )
 
   return jax.tree.map(put, batch)
@@ -187,8 +185,8 @@ def map_batches(
   return jax.tree.map(lambda *part: np.concatenate(part)[:count], *parts)
 
 
-def jit(function: Callable, **options) -> Callable:
-  """`jax.jit`; the options are its own."""
+def jit(function: Callable, **options: Any) -> Callable:
+  """`jax.jit` with its own options: the door of the rooms that compile."""
   return jax.jit(function, **options)
 
 
@@ -209,7 +207,7 @@ def guarded(function: Callable, name: str, *, programs: int = 1) -> Callable:
     RuntimeError: in a call that compiled one more; names the shapes.
   """
 
-  def run(*args, **kwargs):
+  def run(*args: Any, **kwargs: Any) -> Any:
     out = function(*args, **kwargs)
     if compilations(function) > programs:
       shapes = sorted(
@@ -230,7 +228,7 @@ def is_main_process() -> bool:
   return jax.process_index() == 0
 
 
-def _names(path):
+def _names(path: tuple[Any, ...]) -> tuple[str, ...]:
   return tuple(
     str(
       getattr(entry, "key", getattr(entry, "name", getattr(entry, "idx", "")))
@@ -239,10 +237,10 @@ def _names(path):
   )
 
 
-def _spec(mesh, names, shape):
+def _spec(mesh: Mesh, names: jax.P, shape: tuple[int, ...]) -> jax.P:
   split = []
   for name, size in zip(names, shape, strict=True):
     axis = RULES.get(name)
-    fits = axis is not None and size % mesh.shape[axis] == 0
-    split.append(axis if fits and mesh.shape[axis] > 1 else None)
+    devices = 1 if axis is None else mesh.shape[axis]
+    split.append(axis if devices > 1 and size % devices == 0 else None)
   return jax.P(*split)

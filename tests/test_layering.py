@@ -33,7 +33,7 @@ ALLOWED = {
     "ops": "types",
     "losses": "errors ops",
     "tabular": "ops",
-    "models": "errors ops types",
+    "models": "errors files ops types",
     "synthetic": "errors",
     "judges": "errors synthetic",
     "scoring": "errors models ops types",

@@ -95,7 +95,7 @@ def load_hub(
     UserError: the files are damaged, or the tokenizer is for another model.
   """
   model, params = load(
-    path, place=lambda tree, axes: parallel.shardings(mesh, tree, axes)
+    path, sharding_fn=lambda tree, axes: parallel.shardings(mesh, tree, axes)
   )
   rows = model.settings.vocabulary_size
   if tokenizer.vocabulary_size > rows:

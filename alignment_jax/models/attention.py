@@ -94,7 +94,7 @@ def with_prefix(
 def order_with_prefix(
   prefix_mask: Bool[Array, "B S"], mask: Bool[Array, "B T"], window: int = 0
 ) -> attention_kernels.Order:
-  """The parts of `with_prefix`, for a prefix whose tokens end where it ends."""
+  """The parts of `with_prefix`, for a prefix that is padded on the left."""
   keys = jnp.concatenate([prefix_mask, mask], axis=1)
   return attention_kernels.Order(queries=mask, keys=keys, window=window)
 
@@ -143,10 +143,10 @@ class SelfAttention(nn.Module):
     order: attention_kernels.Order | None = None,
     slot: Int[Array, ""] | None = None,
   ) -> tuple[Float[Array, "B T D"], tuple[Array, Array]]:
-    """Returns what the tokens hand on, and their keys and values.
+    """Returns what attention adds to the tokens, and their keys and values.
 
-    With a slot the prefix is keys [B, H, D, S] and values [B, H, S, D], `x` one
-    token that is written there, and what is returned the prefix with it.
+    With a slot, `x` is one token, and the prefix keys [B, H, D, S] and values
+    [B, H, S, D]; the token is written to the slot, and the prefix returned.
     """
     query = _project(self, "query", self.heads, "heads", self.query_gain)(x)
     key = _project(self, "key", self.kv_heads, "kv_heads")(x)
@@ -154,18 +154,19 @@ class SelfAttention(nn.Module):
     if self.head_norm is not None:
       query = self.head_norm("query_norm")(query)
       key = self.head_norm("key_norm")(key)
-    if frequencies is not None:
+    if frequencies is not None and position is not None:
       query = positions.rotate(query, position, frequencies)
       key = positions.rotate(key, position, frequencies)
-    new = (key, value)
-    if slot is not None:
-      new = tuple(
-        jax.lax.dynamic_update_slice_in_dim(old, token, slot, axis=axis)
-        for old, token, axis in zip(
-          prefix, decode_layout.in_slots(key, value), (3, 2), strict=True
-        )
+    memory = (key, value)
+    if prefix is not None and slot is not None:
+      # In place: a loop that carries the cache then copies no prefix.
+      write = jax.lax.dynamic_update_slice_in_dim
+      new_key, new_value = decode_layout.in_slots(key, value)
+      memory = (
+        write(prefix[0], new_key, slot, axis=3),
+        write(prefix[1], new_value, slot, axis=2),
       )
-      key, value = decode_layout.from_slots(*new)
+      key, value = decode_layout.from_slots(*memory)
     elif prefix is not None:
       key = jnp.concatenate([prefix[0], key], axis=1)
       value = jnp.concatenate([prefix[1], value], axis=1)
@@ -180,7 +181,7 @@ class SelfAttention(nn.Module):
       order=order,
       kernel=self.kernel,
     )
-    return _output(self)(out), new
+    return _output(self)(out), memory
 
 
 class CrossAttention(nn.Module):
@@ -211,7 +212,13 @@ class CrossAttention(nn.Module):
     return _output(self)(out)
 
 
-def _project(module, name, heads, axis, gain=1.0):
+def _project(
+  module: SelfAttention | CrossAttention,
+  name: str,
+  heads: int,
+  axis: str,
+  gain: float = 1.0,
+) -> layers.Projection:
   return layers.Projection(
     shape=(module.width, heads, module.head_width),
     axes=("width", axis, "head_width"),
@@ -223,7 +230,7 @@ def _project(module, name, heads, axis, gain=1.0):
   )
 
 
-def _output(module):
+def _output(module: SelfAttention | CrossAttention) -> layers.Projection:
   return layers.Projection(
     shape=(module.heads, module.head_width, module.width),
     axes=("heads", "head_width", "width"),

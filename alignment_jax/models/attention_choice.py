@@ -63,12 +63,12 @@ class Condition(NamedTuple):
   Attributes:
     need: in words, as in "needs NEED".
     holds: whether a case has it.
-    found: what a case has instead, in words.
+    actual: what a case has instead, in words.
   """
 
   need: str
   holds: Callable[[Case], bool]
-  found: Callable[[Case], Any]
+  actual: Callable[[Case], Any]
 
 
 class Kernel(NamedTuple):
@@ -77,12 +77,12 @@ class Kernel(NamedTuple):
   Attributes:
     run: takes what `attention.attend` does.
     needs: without these it cannot run.
-    wants: without these `auto` passes it over.
+    prefers: without these `auto` passes it over.
   """
 
   run: Callable[..., Array]
   needs: tuple[Condition, ...] = ()
-  wants: tuple[Condition, ...] = ()
+  prefers: tuple[Condition, ...] = ()
 
 
 class Choice(NamedTuple):
@@ -92,49 +92,49 @@ class Choice(NamedTuple):
   reason: str
 
 
-def choose(asked: str, case: Case) -> Choice:
+def choose(requested: str, case: Case) -> Choice:
   """The kernel for a case.
 
-  A single query, a step of decoding, is no work for a fused kernel: XLA takes
-  it whatever is asked for.
+  A single query, as in a step of decoding, gains nothing from a fused kernel:
+  XLA computes it whatever is requested.
 
   Args:
-    asked: `auto` for the first that fits, or a key of `KERNELS`.
+    requested: `auto` for the first that fits, or a key of `KERNELS`.
     case: what is to be computed, and on what.
 
   Raises:
     UserError: no such kernel, or it cannot run this case; names what it lacks.
   """
-  if asked not in (AUTO, *KERNELS):
-    raise errors.unknown("attention", asked, (AUTO, *KERNELS))
+  if requested not in (AUTO, *KERNELS):
+    raise errors.unknown("attention", requested, (AUTO, *KERNELS))
   if case.queries == 1:
     return Choice("xla", "there is a single query")
-  if asked != AUTO:
-    lacking = _lacking(KERNELS[asked].needs, case)
+  if requested != AUTO:
+    lacking = _lacking(KERNELS[requested].needs, case)
     if lacking:
       raise errors.UserError(
-        f"attention='{asked}' {lacking}; set attention to '{AUTO}' or 'xla'"
+        f"attention='{requested}' {lacking}; set attention to '{AUTO}' or 'xla'"
       )
-    return Choice(asked, "it was asked for")
-  passed = []
+    return Choice(requested, "it was requested")
+  passed_over = []
   for name in ("cudnn", "splash"):
     kernel = KERNELS[name]
-    lacking = _lacking(kernel.needs + kernel.wants, case)
+    lacking = _lacking(kernel.needs + kernel.prefers, case)
     if not lacking:
-      return Choice(name, "all that it needs is there")
-    passed.append(f"{name} {lacking}")
-  return Choice("xla", "; ".join(passed))
+      return Choice(name, "its conditions hold")
+    passed_over.append(f"{name} {lacking}")
+  return Choice("xla", "; ".join(passed_over))
 
 
-def kernel_for(asked: str, **case) -> Callable[..., Array]:
+def kernel_for(requested: str, **case: Any) -> Callable[..., Array]:
   """The function that computes a case here; logs each new case once.
 
   Args:
-    asked: see `choose`.
+    requested: see `choose`.
     **case: the fields of `Case` but for the machine.
   """
-  choice = choose(asked, Case(machine=machine(), **case))
-  _log(choice, asked, *(case[name] for name in ("dtype", "queries", "keys")))
+  choice = choose(requested, Case(machine=machine(), **case))
+  _log(choice, requested, case["dtype"], case["queries"], case["keys"])
   return KERNELS[choice.kernel].run
 
 
@@ -150,26 +150,28 @@ def machine() -> Machine:
   return Machine("cuda", count, (int(major), int(minor)))
 
 
-def _lacking(conditions, case):
-  for need, holds, found in conditions:
+def _lacking(conditions: tuple[Condition, ...], case: Case) -> str | None:
+  for need, holds, actual in conditions:
     if not holds(case):
-      return f"needs {need}, got {found(case)}"
-  return ""
+      return f"needs {need}, got {actual(case)}"
+  return None
 
 
 @functools.cache
-def _log(choice, asked, dtype, queries, keys):
+def _log(
+  choice: Choice, requested: str, dtype: str, queries: int, keys: int
+) -> None:
   logging.info(
-    "attention of %d queries to %d keys in %s, asked for '%s': %s, as %s",
+    "attention of %d queries to %d keys in %s, '%s' requested: %s, because %s",
     queries,
     keys,
     dtype,
-    asked,
+    requested,
     *choice,
   )
 
 
-def _widest(case):
+def _widest(case: Case) -> int:
   return 256 if case.machine.capability >= (9, 0) else 128
 
 
@@ -240,7 +242,7 @@ KERNELS: dict[str, Kernel] = {
       ),
       _NO_BIAS,
     ),
-    wants=(
+    prefers=(
       Condition(
         f"at least {BLOCK} queries, a block",
         lambda case: case.queries >= BLOCK,

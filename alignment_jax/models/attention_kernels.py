@@ -4,6 +4,7 @@ They take the same arguments; `attention_choice` says what each can run.
 """
 
 import math
+from typing import Any
 
 import flax.struct
 import jax
@@ -19,8 +20,8 @@ class Order:
   """A causal mask by its parts; kernels that never hold [T, S] need them.
 
   The queries are the last T of the S keys, and a query sees the real keys up to
-  itself. Real tokens stand without gaps, so that a window over places is one
-  over positions.
+  itself. Real tokens stand without gaps, so a window over columns is one over
+  positions.
 
   Attributes:
     queries: which queries are real.
@@ -106,8 +107,8 @@ def splash(
   """Splash attention, Pallas' flash attention for TPUs.
 
   Blocks above the diagonal or outside the window are never read. Lengths are
-  padded to full blocks. What stands at queries that are not real differs from
-  the other kernels: here they see each other.
+  padded to full blocks. Padded queries get other numbers than from the other
+  kernels: here they see each other.
 
   Args: as `attention.attend`; `interpret` runs it anywhere, slowly.
   """
@@ -149,27 +150,40 @@ def splash(
       interpret=interpret,
     )
 
-    def row(query, key, value, queries, keys):
+    def row(
+      query: Float[Array, "N T D"],
+      key: Float[Array, "H S D"],
+      value: Float[Array, "H S D"],
+      queries: Bool[Array, "T"],
+      keys: Bool[Array, "S"],
+    ) -> Any:
       # Tokens see those of the same number: real ones see real ones.
       segments = pallas.SegmentIds(
         queries.astype(jnp.int32), keys.astype(jnp.int32)
       )
       return kernel(query, key, value, segment_ids=segments)
 
-    out = jax.vmap(row)(
-      *(jnp.swapaxes(x, 1, 2) for x in (query, key, value)), queries, keys
-    )
+    query, key, value = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
+    out = jax.vmap(row)(query, key, value, queries, keys)
   return jnp.swapaxes(out, 1, 2)[:, :count]
 
 
-def _lengthened(array, unit):
-  """Padded along axis 1 to a multiple of `unit`; 0 or False stands there."""
+def _lengthened(array: Array, unit: int) -> Array:
+  """Padded along axis 1 to a multiple of `unit`, with 0 or False."""
   padding = [(0, 0)] * array.ndim
   padding[1] = (0, -array.shape[1] % unit)
   return jnp.pad(array, padding)
 
 
-def _plain(query, key, value, mask, bias, scale, softcap):
+def _plain(
+  query: Float[Array, "B T N D"],
+  key: Float[Array, "B S H D"],
+  value: Float[Array, "B S H D"],
+  mask: Bool[Array, "B #T S"],
+  bias: Float[Array, "#B N T S"] | None,
+  scale: float,
+  softcap: float,
+) -> Float[Array, "B T N D"]:
   """Products with the heads in front, as a cache holds them.
 
   That keeps both in the fast path of XLA on CPU.
@@ -188,6 +202,7 @@ def _plain(query, key, value, mask, bias, scale, softcap):
     logits = logits + bias.astype(jnp.float32).reshape(
       bias.shape[0], *query.shape[1:3], *bias.shape[2:]
     )
+  # Not -inf: a query that sees nothing would have a softmax of NaN.
   logits = jnp.where(mask[:, None, None], logits, jnp.finfo(jnp.float32).min)
   weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
   out = jnp.einsum("bngts,bnsd->bngtd", weights, value)

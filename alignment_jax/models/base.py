@@ -7,6 +7,7 @@ behind cross-attention). Response tokens then extend that prefix, all at once
 (`hidden`) or one by one (`step`).
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -24,7 +25,7 @@ Params = PyTree
 
 @flax.struct.dataclass
 class Memory:
-  """Keys and values of tokens that attention may look at, for each layer.
+  """Keys and values of the tokens that attention sees, for each layer.
 
   Axes: L layers, B rows, S tokens, H key-value heads, D width of a head.
   """
@@ -82,21 +83,24 @@ class Cache:
   slot: Int[Array, ""]
 
 
-_ROW_AXIS = Memory(keys=1, values=1, mask=0, positions=0)
-
-
 def repeat(context: Context, count: int) -> Context:
-  """Each row `count` times in a row: [a, b] becomes [a, a, b, b]."""
+  """Each row `count` times: [a, b] becomes [a, a, b, b]."""
 
-  def rows(array, axis):
+  def rows(array: Array, axis: int) -> Array:
     return jnp.repeat(array, count, axis=axis)
+
+  def memory(memory: Memory) -> Memory:
+    return Memory(
+      keys=rows(memory.keys, 1),
+      values=rows(memory.values, 1),
+      mask=rows(memory.mask, 0),
+      positions=rows(memory.positions, 0),
+    )
 
   return Context(
     last=rows(context.last, 0),
-    prefix=jax.tree.map(rows, context.prefix, _ROW_AXIS),
-    cross=None
-    if context.cross is None
-    else jax.tree.map(rows, context.cross, _ROW_AXIS),
+    prefix=memory(context.prefix),
+    cross=None if context.cross is None else memory(context.cross),
     position=rows(context.position, 0),
   )
 
@@ -119,8 +123,8 @@ class Model(NamedTuple):
     step: (Params, Cache, ids [B]) -> ([B, D], Cache): reads one token, returns
       the state that predicts the next. `Context.last` predicts the first.
     settings: the frozen dataclass the network was made from.
-    repeat: (Context, count) -> Context with each row `count` times in a row,
-      for `count` responses to each prompt.
+    repeat: (Context, count) -> Context with each row `count` times, for so
+      many responses to each prompt.
     for_decoding: (Params) -> Params in a layout that is quicker for `step` and
       `unembed`, which take either; to be called once before a loop of steps.
       What is in it already is returned as it is. The identity by default.
@@ -138,7 +142,7 @@ class Model(NamedTuple):
   for_decoding: Callable[[Params], Params] = lambda params: params
 
 
-def leaf_name(path) -> str:
+def leaf_name(path: tuple[Any, ...]) -> str:
   """The path of a parameter, such as `blocks/mlp/up/kernel`."""
   return "/".join(str(entry.key) for entry in path)
 
@@ -146,8 +150,9 @@ def leaf_name(path) -> str:
 class Network(Protocol):
   """What a family's Linen module provides; `make` builds the border from it."""
 
-  def read_prompt(self, prompt: Tokens) -> Context:
-    """Reads a prompt."""
+  def read_prompt(self, prompt: Tokens, *, deterministic: bool) -> Context:
+    """Reads a prompt; with dropout unless it is `deterministic`."""
+    ...
 
   def read(
     self,
@@ -156,8 +161,11 @@ class Network(Protocol):
     positions: Int[Array, "B T"],
     prefix: Memory,
     cross: Memory | None,
+    *,
+    deterministic: bool,
   ) -> tuple[Float[Array, "B T D"], Memory]:
     """Reads further tokens; returns their states and what they add."""
+    ...
 
   def feed(
     self,
@@ -168,9 +176,15 @@ class Network(Protocol):
     """Reads one token, whose slot is marked in the cache; returns its state
     and each layer's keys and values with it. `layers` are the parameters of
     the layers that the cache is of."""
+    ...
 
   def unembed(self, hidden: Float[Array, "*batch D"]) -> Array:
     """Logits over the vocabulary."""
+    ...
+
+  def initialize(self, prompt: Tokens) -> Array:
+    """Runs every module once, so that Linen makes all parameters."""
+    ...
 
 
 def make(network: Any, settings: Any, *, stack: str) -> Model:
@@ -178,37 +192,41 @@ def make(network: Any, settings: Any, *, stack: str) -> Model:
 
   Args:
     network: the module.
-    settings: it was made from.
+    settings: what it was made from.
     stack: name of the parameters of the layers that `feed` runs; their first
       axis is the layer.
   """
 
-  def run(params, method, *args, key=None):
-    rngs = {} if key is None else {"dropout": key}
-    return network.apply(
-      {"params": params},
-      *args,
-      rngs=rngs,
-      method=method,
-      **(
-        {"deterministic": key is None}
-        if method in ("read_prompt", "read")
-        else {}
-      ),
-    )
+  def run(params: Params, method: str, *args: Any, **kwargs: Any) -> Any:
+    return network.apply({"params": params}, *args, method=method, **kwargs)
 
-  def boxed(key):
-    one = jnp.zeros((1, 1), jnp.int32)
-    tokens = Tokens(ids=one, mask=one == 0)
-    return network.init(key, tokens, method="initialise")["params"]
+  def dropout(key: Key[Array, ""] | None) -> dict[str, Any]:
+    return {
+      "deterministic": key is None,
+      "rngs": {} if key is None else {"dropout": key},
+    }
 
-  def init(key):
+  def boxed(key: Key[Array, ""]) -> PyTree:
+    """Parameters with the logical names of their axes, as Linen boxes them."""
+    ids = jnp.zeros((1, 1), jnp.int32)
+    prompt = Tokens(ids=ids, mask=jnp.ones((1, 1), bool))
+    return network.init(key, prompt, method="initialize")["params"]
+
+  def init(key: Key[Array, ""]) -> Params:
     return nn.meta.unbox(boxed(key))
 
-  def encode(params, prompt, key=None):
-    return run(params, "read_prompt", prompt, key=key)
+  def encode(
+    params: Params, prompt: Tokens, key: Key[Array, ""] | None = None
+  ) -> Context:
+    return run(params, "read_prompt", prompt, **dropout(key))
 
-  def hidden(params, context, response, key=None):
+  def hidden(
+    params: Params,
+    context: Context,
+    response: Tokens,
+    key: Key[Array, ""] | None = None,
+  ) -> Float[Array, "B T D"]:
+    # Entry t predicts token t, so nothing reads the last token.
     first = context.last[:, None]
     ids, mask = response.ids[:, :-1], response.mask[:, :-1]
     if ids.shape[1] == 0:
@@ -222,35 +240,39 @@ def make(network: Any, settings: Any, *, stack: str) -> Model:
       positions,
       context.prefix,
       context.cross,
-      key=key,
+      **dropout(key),
     )
     return jnp.concatenate([first, rest], axis=1)
 
-  def for_decoding(params):
+  def for_decoding(params: Params) -> Params:
     return decode_layout.for_decoding(params, axes, stack=stack)
 
-  def step(params, cache, ids):
+  def step(
+    params: Params, cache: Cache, ids: Int[Array, "B"]
+  ) -> tuple[Float[Array, "B D"], Cache]:
     params = for_decoding(params)
 
-    def mark(array, column):
+    def mark(array: Array, column: Array) -> Array:
       return jax.lax.dynamic_update_slice_in_dim(
         array, column[:, None], cache.slot, axis=1
       )
 
-    prefix = cache.prefix.replace(
+    prefix = dataclasses.replace(
+      cache.prefix,
       mask=mark(cache.prefix.mask, jnp.ones(ids.shape, bool)),
       positions=mark(cache.prefix.positions, cache.position),
     )
-    new, pairs = run(
+    state, pairs = run(
       params,
       "feed",
       ids,
-      cache.replace(prefix=prefix),
+      dataclasses.replace(cache, prefix=prefix),
       params[stack],
     )
     keys, values = zip(*pairs, strict=True)
-    return new, cache.replace(
-      prefix=prefix.replace(keys=keys, values=values),
+    return state, dataclasses.replace(
+      cache,
+      prefix=dataclasses.replace(prefix, keys=keys, values=values),
       position=cache.position + 1,
       slot=cache.slot + 1,
     )
@@ -279,7 +301,8 @@ def init_cache(context: Context, room: int) -> Cache:
   )
 
 
-def _slots(memory, room):
+def _slots(memory: Memory, room: int) -> Slots:
+  """The memory with room for so many tokens behind it."""
   keys, values = decode_layout.in_slots(
     *(
       jnp.pad(array, [(0, 0), (0, 0), (0, room), (0, 0), (0, 0)])

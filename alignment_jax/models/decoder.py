@@ -1,129 +1,26 @@
 """The decoder-only family: GPT-2, NeoX, Llama, Mistral, Qwen and Gemma.
 
 They differ in norms, positions, biases, gates, windows and caps; each is a
-setting here, and `huggingface` says which architecture has which.
+setting, and `huggingface` says which architecture has which.
 """
-
-import dataclasses
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from alignment_jax.models import (
   attention,
-  attention_choice,
+  attention_kernels,
   base,
   layers,
   positions,
 )
+from alignment_jax.models.decoder_settings import DecoderSettings, local_layers
 from alignment_jax.ops import masking
+from alignment_jax.types import Tokens
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DecoderSettings:
-  """Shape of a decoder. The defaults are Llama's.
-
-  Attributes:
-    vocabulary_size: rows of the embedding.
-    width: features of the residual stream.
-    layers: how many blocks.
-    heads: query heads of a block.
-    kv_heads: key and value heads of a block; divides `heads`.
-    head_width: features of a head; even.
-    mlp_width: features inside the MLP.
-    norm: `rms`, or `layer` with a bias.
-    norm_epsilon: added to the mean square in a norm.
-    norm_offset: added to a norm's scale; 1 in Gemma.
-    post_norms: whether attention and MLP are normed again behind; Gemma 2 on.
-    parallel: whether attention and MLP read the same stream; NeoX.
-    activation: a key of `layers.ACTIVATIONS`.
-    gated: whether the MLP is gated.
-    attention_bias: whether queries, keys and values add a vector.
-    output_bias: whether attention's output does.
-    mlp_bias: whether the MLP does.
-    qk_norm: whether queries and keys are normed per head; Qwen 3, Gemma 3.
-    query_scale: factor on attention's logits; 0 for head_width^-1/2.
-    learned_positions: rows of a position embedding; 0 for rotary positions.
-    rope_theta: base of the rotary position embedding.
-    rope_share: share of a head's features that it rotates.
-    rope_factor: see `positions.frequencies`, as the next three.
-    rope_original_length: see there.
-    rope_low: see there.
-    rope_high: see there.
-    local_rope_theta: base in the layers with a window; 0 for the same, without
-      scaling otherwise.
-    window: tokens that a local layer looks back, itself included; 0 for all.
-    global_every: every so manieth layer looks at all; 0 for none, if `window`.
-    attention_softcap: see `attention.attend`; 0 for none.
-    final_softcap: the same on the output logits.
-    embedding_scale: factor on the embedding; sqrt(width) in Gemma.
-    tied: whether the embedding is also the output layer.
-    architecture: whose checkpoints it reads and writes; see `architectures`.
-    max_length: tokens that it was made for, told to others; 0 if not known.
-    remat: what the backward pass computes again; see `layers.stacked`.
-    attention: `auto`, or a key of `attention_choice.KERNELS`.
-    dropout: share of features dropped where a key is given.
-    dtype: of the computation within the blocks; parameters and the residual
-      stream are float32.
-  """
-
-  vocabulary_size: int
-  width: int
-  layers: int
-  heads: int
-  kv_heads: int
-  head_width: int
-  mlp_width: int
-  norm: str = "rms"
-  norm_epsilon: float = 1e-6
-  norm_offset: float = 0.0
-  post_norms: bool = False
-  parallel: bool = False
-  activation: str = "silu"
-  gated: bool = True
-  attention_bias: bool = False
-  output_bias: bool = False
-  mlp_bias: bool = False
-  qk_norm: bool = False
-  query_scale: float = 0.0
-  learned_positions: int = 0
-  rope_theta: float = 10_000.0
-  rope_share: float = 1.0
-  rope_factor: float = 1.0
-  rope_original_length: int = 0
-  rope_low: float = 1.0
-  rope_high: float = 4.0
-  local_rope_theta: float = 0.0
-  window: int = 0
-  global_every: int = 0
-  attention_softcap: float = 0.0
-  final_softcap: float = 0.0
-  embedding_scale: float = 1.0
-  tied: bool = True
-  architecture: str = "llama"
-  max_length: int = 0
-  remat: str = "none"
-  attention: str = attention_choice.AUTO
-  dropout: float = 0.0
-  dtype: str = "float32"
-
-  def __post_init__(self):
-    for name, allowed in (
-      ("norm", ("rms", "layer")),
-      ("activation", tuple(layers.ACTIVATIONS)),
-      ("remat", layers.REMATS),
-      ("attention", (attention_choice.AUTO, *attention_choice.KERNELS)),
-    ):
-      if getattr(self, name) not in allowed:
-        raise ValueError(
-          f"{name} must be one of {', '.join(allowed)}, got"
-          f" '{getattr(self, name)}'"
-        )
-    if self.heads % self.kv_heads:
-      raise ValueError(
-        f"kv_heads must divide heads, got {self.kv_heads} and {self.heads}"
-      )
+# Of one layer or, behind the stack, of all; see `base.Memory` for the axes.
+KeysAndValues = tuple[Array, Array]
 
 
 def decoder(settings: DecoderSettings) -> base.Model:
@@ -132,12 +29,12 @@ def decoder(settings: DecoderSettings) -> base.Model:
 
 
 class Block(nn.Module):
-  """One layer; its keys and values are handed back for those who follow.
+  """One layer; returns the stream, and its keys and values for what follows.
 
-  Called with the stream, what is its own (keys and values of the prefix,
-  whether it is local), and what all layers share: positions, masks for global
-  and local layers, the order of the mask if it is one for all, frequencies for
-  the two. Then the slot of `SelfAttention`.
+  Called with the stream, then what each layer has for itself (keys and values
+  of the prefix, whether it is local), then what all layers share: positions,
+  masks, the order of the mask, frequencies. A pair of masks or frequencies is
+  for (global, local) layers.
   """
 
   settings: DecoderSettings
@@ -145,30 +42,30 @@ class Block(nn.Module):
   @nn.compact
   def __call__(
     self,
-    x,
-    prefix,
-    local,
-    position,
-    masks,
-    order,
-    frequencies,
-    deterministic,
-    slot=None,
-  ):
+    x: Float[Array, "B T D"],
+    prefix: KeysAndValues | None,
+    local: Bool[Array, ""] | None,
+    position: Int[Array, "B T"],
+    masks: tuple[Bool[Array, "B #T S"], ...],
+    order: attention_kernels.Order | None,
+    frequencies: tuple[Float[Array, "F"], ...] | None,
+    deterministic: bool,
+    slot: Int[Array, ""] | None = None,
+  ) -> tuple[Float[Array, "B T D"], KeysAndValues]:
     s = self.settings
     dtype = jnp.dtype(s.dtype)
 
-    def drop(y):
+    def drop(y: Array) -> Array:
       return nn.Dropout(s.dropout, deterministic=deterministic)(y)
 
-    def after(name, y):
+    def post_norm(name: str, y: Array) -> Array:
       return _norm(s, name)(y) if s.post_norms else y
 
-    def own(pair):
-      """Of a pair (global, local), the one for this layer."""
+    def for_this_layer(pair: tuple[Array, ...]) -> Array:
+      # One program runs all layers: which one this is, is known by a value.
       return pair[0] if local is None else jnp.where(local, pair[1], pair[0])
 
-    def attend(y):
+    def attend(y: Array) -> tuple[Array, KeysAndValues]:
       return attention.SelfAttention(
         heads=s.heads,
         kv_heads=s.kv_heads,
@@ -188,14 +85,16 @@ class Block(nn.Module):
       )(
         y,
         position,
-        own(masks),
+        for_this_layer(masks),
         prefix=prefix,
-        frequencies=None if frequencies is None else own(frequencies),
+        frequencies=None
+        if frequencies is None
+        else for_this_layer(frequencies),
         order=order,
         slot=slot,
       )
 
-    def mlp(y):
+    def mlp(y: Array) -> Array:
       return layers.MLP(
         width=s.width,
         mlp_width=s.mlp_width,
@@ -206,14 +105,15 @@ class Block(nn.Module):
         name="mlp",
       )(y)
 
-    def added(name, y):
-      return drop(after(name, y)).astype(layers.STREAM)
+    def added(name: str, y: Array) -> Array:
+      """What is added to the stream."""
+      return drop(post_norm(name, y)).astype(layers.STREAM)
 
-    y, new = attend(_norm(s, "attention_norm")(x))
+    y, memory = attend(_norm(s, "attention_norm")(x))
     y = added("attention_post_norm", y)
     stream = x if s.parallel else x + y
     z = added("mlp_post_norm", mlp(_norm(s, "mlp_norm")(stream)))
-    return (x + y + z if s.parallel else stream + z), new
+    return (x + y + z if s.parallel else stream + z), memory
 
 
 class Decoder(nn.Module):
@@ -221,7 +121,7 @@ class Decoder(nn.Module):
 
   settings: DecoderSettings
 
-  def setup(self):
+  def setup(self) -> None:
     s = self.settings
     dtype = jnp.dtype(s.dtype)
     self.embedding = layers.Embedding(
@@ -250,10 +150,12 @@ class Decoder(nn.Module):
         output_dtype=jnp.float32,
       )
 
-  def read_prompt(self, prompt, deterministic=True):
+  def read_prompt(
+    self, prompt: Tokens, deterministic: bool = True
+  ) -> base.Context:
     position = masking.positions(prompt.mask)
     x, (keys, values) = self._run(
-      prompt.ids, None, prompt.mask, position, None, deterministic
+      prompt.ids, prompt.mask, position, None, deterministic
     )
     return base.Context(
       last=x[:, -1],
@@ -262,42 +164,60 @@ class Decoder(nn.Module):
       position=masking.lengths(prompt.mask),
     )
 
-  def read(self, ids, mask, positions, prefix, cross, deterministic=True):
+  def read(
+    self,
+    ids: Int[Array, "B T"],
+    mask: Bool[Array, "B T"],
+    positions: Int[Array, "B T"],
+    prefix: base.Memory,
+    cross: None,
+    deterministic: bool = True,
+  ) -> tuple[Float[Array, "B T D"], base.Memory]:
     del cross
-    x, (keys, values) = self._run(
-      ids, (prefix.keys, prefix.values), mask, positions, prefix, deterministic
-    )
+    x, (keys, values) = self._run(ids, mask, positions, prefix, deterministic)
     return x, base.Memory(keys, values, mask, positions)
 
-  def _run(self, ids, memory, mask, position, prefix, deterministic):
+  def _run(
+    self,
+    ids: Int[Array, "B T"],
+    mask: Bool[Array, "B T"],
+    position: Int[Array, "B T"],
+    prefix: base.Memory | None,
+    deterministic: bool,
+  ) -> tuple[Float[Array, "B T D"], KeysAndValues]:
     """States after the last norm, and keys and values of every layer."""
     s = self.settings
     x = self._embed(ids, position)
-    before = mask[:, :0] if prefix is None else prefix.mask
-    seen = attention.with_prefix(before, mask)
-    # Which layer is local is not known where all of them are one program.
+    prefix_mask = mask[:, :0] if prefix is None else prefix.mask
+    seen = attention.with_prefix(prefix_mask, mask)
+    # An order has one window, which a mixture of layers has not.
     order = (
       None
       if s.window and s.global_every
-      else attention.order_with_prefix(before, mask, s.window)
+      else attention.order_with_prefix(prefix_mask, mask, s.window)
     )
-    there = position
+    key_position = position
     if prefix is not None:
-      there = jnp.concatenate([prefix.positions, position], axis=1)
+      key_position = jnp.concatenate([prefix.positions, position], axis=1)
     local = jnp.asarray(local_layers(s)) if s.window else None
-    x, new = self.blocks(
+    x, memory = self.blocks(
       x,
-      memory,
+      None if prefix is None else (prefix.keys, prefix.values),
       local,
       position,
-      _masks(s, seen, position, there),
+      _masks(s, seen, position, key_position),
       order,
       _frequencies(s),
       deterministic,
     )
-    return self.final_norm(x), new
+    return self.final_norm(x), memory
 
-  def feed(self, ids, cache, layers):
+  def feed(
+    self,
+    ids: Int[Array, "B"],
+    cache: base.Cache,
+    layers: tuple[base.Params, ...],
+  ) -> tuple[Float[Array, "B D"], tuple[KeysAndValues, ...]]:
     s = self.settings
     position, prefix = cache.position[:, None], cache.prefix
     masks = _masks(s, prefix.mask[:, None], position, prefix.positions)
@@ -306,6 +226,7 @@ class Decoder(nn.Module):
     for layer, keys, values, local in zip(
       layers, prefix.keys, prefix.values, local_layers(s), strict=True
     ):
+      # Of (global, local) the one: here each layer is a program of its own.
       kind = int(local)
       x, pair = Block(s, parent=None).apply(
         {"params": layer},
@@ -322,7 +243,9 @@ class Decoder(nn.Module):
       pairs.append(pair)
     return self.final_norm(x)[:, 0], tuple(pairs)
 
-  def _embed(self, ids, position):
+  def _embed(
+    self, ids: Int[Array, "B T"], position: Int[Array, "B T"]
+  ) -> Float[Array, "B T D"]:
     s = self.settings
     x = self.embedding(ids)
     if s.embedding_scale != 1.0:
@@ -332,7 +255,7 @@ class Decoder(nn.Module):
       x = x + self.position_embedding(position)
     return x
 
-  def unembed(self, hidden):
+  def unembed(self, hidden: Float[Array, "*batch D"]) -> Array:
     if self.settings.tied:
       logits = self.embedding.logits(hidden)
     else:
@@ -340,26 +263,26 @@ class Decoder(nn.Module):
     cap = self.settings.final_softcap
     return cap * jnp.tanh(logits / cap) if cap else logits
 
-  def initialise(self, tokens):
-    return self.unembed(self.read_prompt(tokens).last)
+  def initialize(self, prompt: Tokens) -> Array:
+    return self.unembed(self.read_prompt(prompt).last)
 
 
-def local_layers(settings: DecoderSettings) -> np.ndarray:
-  """Which layers have the window, [L] bool."""
-  place = np.arange(1, settings.layers + 1)
-  every = settings.global_every
-  return np.full(len(place), True) if every == 0 else place % every != 0
-
-
-def _masks(s, seen, position, there):
-  """What global and local layers see; the first alone without a window."""
+def _masks(
+  s: DecoderSettings,
+  seen: Bool[Array, "B #T S"],
+  position: Int[Array, "B T"],
+  key_position: Int[Array, "B S"],
+) -> tuple[Bool[Array, "B #T S"], ...]:
+  """What global and local layers see; without a window the first alone."""
   if not s.window:
     return (seen,)
-  distance = position[:, :, None] - there[:, None]
+  distance = position[:, :, None] - key_position[:, None]
   return seen, seen & (distance < s.window)
 
 
-def _frequencies(s):
+def _frequencies(
+  s: DecoderSettings,
+) -> tuple[Float[Array, "F"], Float[Array, "F"]] | None:
   """Radians per position in global and in local layers; None if not rotary."""
   if s.learned_positions:
     return None
@@ -378,7 +301,9 @@ def _frequencies(s):
   return jnp.asarray(scaled), jnp.asarray(local)
 
 
-def _norm(s, name=None, axis="width"):
+def _norm(
+  s: DecoderSettings, name: str | None = None, axis: str = "width"
+) -> layers.RMSNorm | layers.LayerNorm:
   dtype = jnp.dtype(s.dtype)
   if s.norm == "layer":
     return layers.LayerNorm(

@@ -1,6 +1,6 @@
 """Models of the Llama family in one GGUF file, such as llama.cpp writes.
 
-Weights may be quantised; the `gguf` package turns them into float32. Nothing of
+Weights may be quantized; the `gguf` package turns them into float32. Nothing of
 the file is executed.
 """
 
@@ -41,7 +41,7 @@ class GGUFFile:
     UserError: the file is missing, damaged, or of another family.
   """
 
-  def __init__(self, path: pathlib.Path):
+  def __init__(self, path: pathlib.Path) -> None:
     self.folder = path
     try:
       self._reader = _library().GGUFReader(path)
@@ -57,8 +57,10 @@ class GGUFFile:
     kind = self.metadata.get("general.architecture")
     if kind != "llama":
       raise errors.unknown(f"architecture in {path}", kind, ("llama",))
-    self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
-    self._places = self._named()
+    self._tensors: dict[str, Any] = {
+      tensor.name: tensor for tensor in self._reader.tensors
+    }
+    self._stored_names = self._named()
 
   def config(self) -> dict[str, Any]:
     """What would stand in a `config.json`.
@@ -67,7 +69,7 @@ class GGUFFile:
       UserError: a field is missing.
     """
 
-    def field(name, default=None):
+    def field(name: str, default: Any = None) -> Any:
       value = self.metadata.get(f"llama.{name}", default)
       if value is None:
         raise errors.UserError(f"{self.folder} lacks the field llama.{name}")
@@ -93,15 +95,15 @@ class GGUFFile:
 
   def names(self) -> set[str]:
     """The tensors, as the hub names them."""
-    return set(self._places)
+    return set(self._stored_names)
 
   def read(self, name: str) -> np.ndarray:
     """A tensor as the hub stores it, float32.
 
     Raises:
-      UserError: the file ends before it does, or its quantisation is unknown.
+      UserError: the file ends before it does, or its quantization is unknown.
     """
-    tensor = self._tensors[self._places[name]]
+    tensor = self._tensors[self._stored_names[name]]
     try:
       array = _library().dequantize(tensor.data, tensor.tensor_type)
     except Exception as error:  # the library has no error of its own
@@ -118,16 +120,15 @@ class GGUFFile:
         return _half_split(array, self.metadata[f"llama.{count}"])
     return array
 
-  def _named(self):
-    count = self.metadata.get("llama.block_count", 0)
-    places = _TENSORS | {
-      f"model.layers.{layer}.{theirs}.weight": f"blk.{layer}.{ours}.weight"
-      for layer in range(count)
-      for theirs, ours in _LAYER_TENSORS.items()
+  def _named(self) -> dict[str, str]:
+    """Hub name -> name in the file; an unknown tensor keeps its own."""
+    hub_names = {name: hub_name for hub_name, name in _TENSORS.items()} | {
+      f"blk.{layer}.{name}.weight": f"model.layers.{layer}.{hub_name}.weight"
+      for layer in range(self.metadata.get("llama.block_count", 0))
+      for hub_name, name in _LAYER_TENSORS.items()
     }
-    known = {ours: theirs for theirs, ours in places.items()}
     return {
-      known.get(name, name): name
+      hub_names.get(name, name): name
       for name in self._tensors
       # Factors of scaled rotation; the config says the same.
       if name != "rope_freqs.weight"
@@ -135,7 +136,10 @@ class GGUFFile:
 
 
 def load(
-  path: pathlib.Path, *, place: huggingface.Place | None = None, **changes
+  path: pathlib.Path,
+  *,
+  sharding_fn: huggingface.ShardingFn | None = None,
+  **changes: Any,
 ) -> tuple[base.Model, base.Params]:
   """The model in a GGUF file and its parameters, float32.
 
@@ -143,17 +147,17 @@ def load(
   """
   file = GGUFFile(path)
   settings = huggingface.settings_of(file.config(), path, changes)
-  return huggingface.assemble(settings, file, place)
+  return huggingface.assemble(settings, file, sharding_fn)
 
 
-def _half_split(array, heads):
+def _half_split(array: np.ndarray, heads: int) -> np.ndarray:
   """Rows of each head from interleaved pairs to two halves, as we rotate."""
   rows, width = array.shape
   pairs = array.reshape(heads, rows // heads // 2, 2, width)
   return pairs.swapaxes(1, 2).reshape(rows, width)
 
 
-def _library():
+def _library() -> Any:
   try:
     import gguf
   except ImportError as error:

@@ -1,6 +1,6 @@
 """Parts that both families are built from.
 
-A parameter's shape, logical axes and initialiser are declared together; names,
+A parameter's shape, logical axes and initializer are declared together; names,
 shardings and abstract trees all derive from that.
 """
 
@@ -15,11 +15,24 @@ from jaxtyping import Array, Float, Int
 
 from alignment_jax.models import decode_layout
 
-# Of the residual stream, whatever dtype the blocks compute in: they read it
-# through a norm and add to it, so that no layer rounds what others wrote. It is
-# [B, T, D]; what the backward pass keeps of a rematerialised block is this
-# alone, twice the bytes of a bfloat16 stream.
+# The dtype of the residual stream, whatever dtype the blocks compute in: they
+# read it through a norm and add to it, so that no layer rounds what others
+# wrote. It is [B, T, D], and all that the backward pass keeps of a
+# rematerialized block, so this costs twice the bytes of a bfloat16 stream.
 STREAM = jnp.float32
+
+
+def parameter(
+  module: nn.Module,
+  name: str,
+  initializer: Callable[..., Array],
+  *,
+  axes: tuple[str, ...],
+  shape: tuple[int, ...],
+) -> Array:
+  """A float32 parameter of a module, with the logical name of each axis."""
+  boxed: Any = nn.with_logical_partitioning(initializer, axes)
+  return module.param(name, boxed, shape, jnp.float32)
 
 
 class Projection(nn.Module):
@@ -64,13 +77,12 @@ class Projection(nn.Module):
       )
     if not self.bias:
       return out
-    bias = self.param(
+    bias = parameter(
+      self,
       "bias",
-      nn.with_logical_partitioning(
-        nn.initializers.zeros, self.axes[self.contract :]
-      ),
-      self.shape[self.contract :],
-      jnp.float32,
+      nn.initializers.zeros,
+      axes=self.axes[self.contract :],
+      shape=self.shape[self.contract :],
     )
     return out + jnp.broadcast_to(bias.astype(out.dtype), out.shape)
 
@@ -79,25 +91,23 @@ class Projection(nn.Module):
     if isinstance(kernel, decode_layout.Rows):
       return kernel
     # Linen compares an array with the shape that is declared here.
-    return self.param(
+    return parameter(
+      self,
       "kernel",
-      nn.with_logical_partitioning(
-        nn.initializers.variance_scaling(
-          self.gain,
-          "fan_in",
-          "truncated_normal",
-          in_axis=tuple(range(self.contract)),
-          out_axis=tuple(range(self.contract, len(self.shape))),
-        ),
-        self.axes,
+      nn.initializers.variance_scaling(
+        self.gain,
+        "fan_in",
+        "truncated_normal",
+        in_axis=tuple(range(self.contract)),
+        out_axis=tuple(range(self.contract, len(self.shape))),
       ),
-      self.shape,
-      jnp.float32,
+      axes=self.axes,
+      shape=self.shape,
     )
 
 
 class RMSNorm(nn.Module):
-  """Root-mean-square normalisation with a scale, in float32.
+  """Root-mean-square normalization with a scale, in float32.
 
   Zhang and Sennrich, 2019 (arXiv:1910.07467). T5's layer norm is this too.
 
@@ -125,7 +135,7 @@ class RMSNorm(nn.Module):
 
 
 class LayerNorm(nn.Module):
-  """Normalisation to mean 0 and variance 1, scale and bias, in float32.
+  """Normalization to mean 0 and variance 1, scale and bias, in float32.
 
   Ba et al., 2016 (arXiv:1607.06450). Attributes are as in `RMSNorm`.
   """
@@ -146,18 +156,19 @@ class LayerNorm(nn.Module):
     return (x * _along(scale, x) + _along(bias, x)).astype(self.dtype)
 
 
-def _vector(module, name, start, width):
-  return module.param(
+def _vector(
+  module: "RMSNorm | LayerNorm", name: str, start: float, width: int
+) -> Float[Array, "D"]:
+  return parameter(
+    module,
     name,
-    nn.with_logical_partitioning(
-      nn.initializers.constant(start), (module.axis,)
-    ),
-    (width,),
-    jnp.float32,
+    nn.initializers.constant(start),
+    axes=(module.axis,),
+    shape=(width,),
   )
 
 
-def _along(vector, x):
+def _along(vector: Float[Array, "D"], x: Array) -> Array:
   """A vector over the last axis of `x`."""
   return vector.reshape((1,) * (x.ndim - 1) + (-1,))
 
@@ -196,7 +207,7 @@ class MLP(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-    def wide(name):
+    def wide(name: str) -> Float[Array, "B T F"]:
       return Projection(
         shape=(self.width, self.mlp_width),
         axes=("width", "mlp"),
@@ -231,14 +242,13 @@ class Embedding(nn.Module):
   deviation: float
   dtype: Any
 
-  def setup(self):
-    self.table = self.param(
+  def setup(self) -> None:
+    self.table = parameter(
+      self,
       "table",
-      nn.with_logical_partitioning(
-        nn.initializers.normal(self.deviation), ("vocabulary", "width")
-      ),
-      (self.vocabulary_size, self.width),
-      jnp.float32,
+      nn.initializers.normal(self.deviation),
+      axes=("vocabulary", "width"),
+      shape=(self.vocabulary_size, self.width),
     )
 
   def __call__(self, ids: Int[Array, "B T"]) -> Float[Array, "B T D"]:
@@ -263,8 +273,13 @@ REMATS = ("none", "dots", "full")
 
 
 def stacked(
-  block, count: int, *, scanned: int, shared: int, remat: str = "none"
-):
+  block: type[nn.Module],
+  count: int,
+  *,
+  scanned: int,
+  shared: int,
+  remat: str = "none",
+) -> Callable[..., nn.Module]:
   """`count` blocks run by one `lax.scan`, so depth does not cost compile time.
 
   Every parameter of the block gets a leading axis `layers`.
@@ -279,6 +294,9 @@ def stacked(
     shared: how many are common.
     remat: what the backward pass computes again instead of keeping: `none`,
       all but the `dots` (matrix products without a batch axis), or `full`.
+
+  Returns:
+    What makes the module from the fields of the block.
   """
   if remat != "none":
     policies = jax.checkpoint_policies
@@ -287,14 +305,16 @@ def stacked(
       policy=policies.dots_with_no_batch_dims_saveable
       if remat == "dots"
       else policies.nothing_saveable,
+      # The scan keeps XLA from merging the two computations already.
       prevent_cse=False,
       static_argnums=(scanned + shared + 1,),
     )
+  in_axes: Any = (0,) * scanned + (nn.broadcast,) * shared
   return nn.scan(
     block,
     variable_axes={"params": 0},
     split_rngs={"params": True, "dropout": True},
-    in_axes=(0,) * scanned + (nn.broadcast,) * shared,
+    in_axes=in_axes,
     length=count,
     metadata_params={nn.PARTITION_NAME: "layers"},
   )

@@ -11,10 +11,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Key, PyTree
 
 from alignment_jax import errors
 from alignment_jax.models import base
+
+# Path of a kernel -> its `a` [*layers, *inputs, rank] and `b` [*layers, rank,
+# *outputs].
+Adapters = dict[str, dict[str, Array]]
 
 # The maps of attention, which the paper adapts.
 ATTENTION = ("*/attention/*/kernel",)
@@ -22,12 +26,12 @@ ATTENTION = ("*/attention/*/kernel",)
 
 def init(
   key: Key[Array, ""],
-  params: Any,
-  axes: Any,
+  params: PyTree,
+  axes: PyTree,
   *,
   rank: int,
   targets: tuple[str, ...] = ATTENTION,
-) -> dict[str, dict[str, Array]]:
+) -> Adapters:
   """Adapters that change nothing yet: A is random, B is 0.
 
   Args:
@@ -39,7 +43,7 @@ def init(
       anything.
 
   Returns:
-    Path -> `a` [*layers, *inputs, rank] and `b` [*layers, rank, *outputs].
+    One adapter for each kernel that a pattern matches.
 
   Raises:
     UserError: rank < 1, or a pattern that matches no kernel.
@@ -50,18 +54,18 @@ def init(
   for pattern in targets:
     if not fnmatch.filter(kernels, pattern):
       raise errors.unknown("kernel", pattern, kernels)
-  chosen = sorted(
+  paths = sorted(
     path
     for path in kernels
     if any(fnmatch.fnmatch(path, pattern) for pattern in targets)
   )
   adapters = {}
-  keys = jax.random.split(key, len(chosen))
-  for path, own_key in zip(chosen, keys, strict=True):
+  keys = jax.random.split(key, len(paths))
+  for path, path_key in zip(paths, keys, strict=True):
     leaf, (layers, inputs) = kernels[path]
     front, back = leaf.shape[: layers + inputs], leaf.shape[layers + inputs :]
     fan_in = math.prod(front[layers:])
-    a = jax.random.normal(own_key, (*front, rank), leaf.dtype)
+    a = jax.random.normal(path_key, (*front, rank), leaf.dtype)
     adapters[path] = {
       "a": a * jnp.asarray(fan_in**-0.5, leaf.dtype),
       "b": jnp.zeros((*front[:layers], rank, *back), leaf.dtype),
@@ -70,15 +74,15 @@ def init(
 
 
 def merge(
-  params: Any, adapters: dict[str, dict[str, Array]], axes: Any, *, alpha: float
-) -> Any:
+  params: PyTree, adapters: Adapters, axes: PyTree, *, alpha: float
+) -> PyTree:
   """The parameters with the adapters in them; gradients reach both.
 
   Args:
     params: the base.
     adapters: from `init`.
     axes: `Model.axes`.
-    alpha: strength; the product is scaled by alpha / rank.
+    alpha: the product of A and B is scaled by alpha / rank.
 
   Raises:
     UserError: an adapter for a kernel that the base does not have.
@@ -88,7 +92,7 @@ def merge(
     if path not in kernels:
       raise errors.unknown("kernel", path, kernels)
 
-  def add(path, leaf):
+  def add(path: tuple[Any, ...], leaf: Array) -> Array:
     pair = adapters.get(base.leaf_name(path))
     if pair is None:
       return leaf
@@ -100,14 +104,17 @@ def merge(
   return jax.tree_util.tree_map_with_path(add, params)
 
 
-def _product(a, b, layers):
+def _product(a: Array, b: Array, layers: int) -> Array:
+  """A B, layer by layer where the first axis is the layer."""
   contract = jnp.tensordot
   for _ in range(layers):
     contract = jax.vmap(contract, in_axes=(0, 0, None))
   return contract(a, b, 1)
 
 
-def _kernels(params, axes):
+def _kernels(
+  params: PyTree, axes: PyTree
+) -> dict[str, tuple[Array, tuple[int, int]]]:
   """Path -> kernel, and how many of its axes are layers and inputs.
 
   A map reads the stream, whose axis `width` comes first then, or writes it.
@@ -115,16 +122,14 @@ def _kernels(params, axes):
   """
   names = {
     base.leaf_name(path): tuple(spec)
-    for path, spec in jax.tree_util.tree_leaves_with_path(
-      axes, is_leaf=lambda leaf: isinstance(leaf, jax.P)
-    )
+    for path, spec in jax.tree_util.tree_leaves_with_path(axes)
   }
-  found = {}
+  kernels = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
     path = base.leaf_name(path)
     layers = int(names[path][0] == "layers")
-    own = names[path][layers:]
-    if path.endswith("/kernel") and "layers" not in own:
-      inputs = 1 if own[0] == "width" else len(own) - 1
-      found[path] = leaf, (layers, inputs)
-  return found
+    layer_names = names[path][layers:]
+    if path.endswith("/kernel") and "layers" not in layer_names:
+      inputs = 1 if layer_names[0] == "width" else len(layer_names) - 1
+      kernels[path] = leaf, (layers, inputs)
+  return kernels

@@ -7,13 +7,20 @@ the names are for planning and for training such a model from nothing.
 
 from typing import Any
 
-from alignment_jax.models.decoder import DecoderSettings
+from alignment_jax.models.decoder_settings import DecoderSettings
 from alignment_jax.models.t5 import T5Settings
 
 Settings = DecoderSettings | T5Settings
 
 
-def _t5(width, layers, heads, head_width, mlp_width, **more):
+def _t5(
+  width: int,
+  layers: int,
+  heads: int,
+  head_width: int,
+  mlp_width: int,
+  **settings: Any,
+) -> T5Settings:
   return T5Settings(
     **{
       "vocabulary_size": 32_128,
@@ -23,18 +30,18 @@ def _t5(width, layers, heads, head_width, mlp_width, **more):
       "heads": heads,
       "head_width": head_width,
       "mlp_width": mlp_width,
-      **more,
+      **settings,
     }
   )
 
 
-def _t5_10(*shape):
+def _t5_10(*shape: int) -> T5Settings:
   return _t5(
     *shape, tied=True, scaled_logits=True, gated=False, activation="relu"
   )
 
 
-def _gpt2(width, layers, heads):
+def _gpt2(width: int, layers: int, heads: int) -> DecoderSettings:
   return DecoderSettings(
     architecture="gpt2",
     vocabulary_size=50_257,
@@ -55,7 +62,9 @@ def _gpt2(width, layers, heads):
   )
 
 
-def _pythia(width, layers, heads, vocabulary_size=50_304):
+def _pythia(
+  width: int, layers: int, heads: int, vocabulary_size: int = 50_304
+) -> DecoderSettings:
   return DecoderSettings(
     architecture="gpt_neox",
     vocabulary_size=vocabulary_size,
@@ -79,7 +88,15 @@ def _pythia(width, layers, heads, vocabulary_size=50_304):
   )
 
 
-def _decoder(width, layers, heads, kv_heads, head_width, mlp_width, **more):
+def _decoder(
+  width: int,
+  layers: int,
+  heads: int,
+  kv_heads: int,
+  head_width: int,
+  mlp_width: int,
+  **settings: Any,
+) -> DecoderSettings:
   return DecoderSettings(
     width=width,
     layers=layers,
@@ -87,7 +104,7 @@ def _decoder(width, layers, heads, kv_heads, head_width, mlp_width, **more):
     kv_heads=kv_heads,
     head_width=head_width,
     mlp_width=mlp_width,
-    **more,
+    **settings,
   )
 
 
@@ -101,14 +118,16 @@ _LLAMA_31 = _LLAMA_3 | dict(
   rope_factor=8.0, rope_original_length=8192, max_length=131_072
 )
 _LLAMA_32 = _LLAMA_31 | dict(rope_factor=32.0)
-_QWEN = dict(rope_theta=1e6, vocabulary_size=151_936)
+_QWEN: dict[str, Any] = dict(rope_theta=1e6, vocabulary_size=151_936)
 _QWEN_2 = _QWEN | dict(
   architecture="qwen2", attention_bias=True, max_length=32_768
 )
 _QWEN_3 = _QWEN | dict(architecture="qwen3", qk_norm=True, max_length=40_960)
 
 
-def _gemma(width, *shape, architecture="gemma", **more):
+def _gemma(
+  width: int, *shape: int, architecture: str = "gemma", **settings: Any
+) -> DecoderSettings:
   return _decoder(
     width,
     *shape,
@@ -116,11 +135,11 @@ def _gemma(width, *shape, architecture="gemma", **more):
     norm_offset=1.0,
     embedding_scale=width**0.5,
     activation="gelu_tanh",
-    **{"vocabulary_size": 256_000, "max_length": 8192, **more},
+    **{"vocabulary_size": 256_000, "max_length": 8192, **settings},
   )
 
 
-def _gemma2(*shape, scale):
+def _gemma2(*shape: int, scale: int) -> DecoderSettings:
   return _gemma(
     *shape,
     architecture="gemma2",
@@ -133,7 +152,7 @@ def _gemma2(*shape, scale):
   )
 
 
-def _gemma3(*shape):
+def _gemma3(*shape: int) -> DecoderSettings:
   return _gemma(
     *shape,
     architecture="gemma3_text",

@@ -1,15 +1,15 @@
 """Tensors on disk, by the names that the Hugging Face hub gives them."""
 
-import json
 import pathlib
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from alignment_jax import errors
+from alignment_jax import errors, files
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+NEXT_STEP = "give a folder in the format of the Hugging Face hub"
 
 
 @runtime_checkable
@@ -20,9 +20,11 @@ class Stored(Protocol):
 
   def names(self) -> set[str]:
     """All names."""
+    ...
 
   def read(self, name: str) -> np.ndarray:
     """One tensor."""
+    ...
 
 
 class SafetensorsFolder:
@@ -32,12 +34,13 @@ class SafetensorsFolder:
   names always have it.
   """
 
-  def __init__(self, folder, prefix):
+  def __init__(self, folder: pathlib.Path, prefix: str) -> None:
     self.folder = folder
     if (folder / INDEX).is_file():
-      files = dict(read_json(folder / INDEX)["weight_map"])
+      index = files.read_json(folder / INDEX, next_step=NEXT_STEP)
+      file_of = dict(index["weight_map"])
     elif (folder / WEIGHTS).is_file():
-      files = dict.fromkeys(self._opened(WEIGHTS).keys(), WEIGHTS)
+      file_of = dict.fromkeys(self._opened(WEIGHTS).keys(), WEIGHTS)
     else:
       pickled = sorted(path.name for path in folder.glob("*.bin"))
       raise errors.UserError(
@@ -45,16 +48,16 @@ class SafetensorsFolder:
         + (f", only {pickled[0]}, a pickle" if pickled else "")
         + "; save the model as safetensors first"
       )
-    bare = not any(name.startswith(prefix) for name in files)
-    self._places = {
-      prefix * bare + name: (file, name) for name, file in files.items()
+    bare = not any(name.startswith(prefix) for name in file_of)
+    self._locations = {
+      prefix * bare + name: (file, name) for name, file in file_of.items()
     }
 
   def names(self) -> set[str]:
-    return set(self._places)
+    return set(self._locations)
 
   def read(self, name: str) -> np.ndarray:
-    file, stored_name = self._places[name]
+    file, stored_name = self._locations[name]
     try:
       # Anew each time: what was read stays mapped while a file is open.
       return self._opened(file).get_tensor(stored_name)
@@ -65,7 +68,7 @@ class SafetensorsFolder:
         f"{self.folder / file}: cannot read '{stored_name}': {error}"
       ) from error
 
-  def _opened(self, file):
+  def _opened(self, file: str) -> Any:
     import safetensors
 
     path = self.folder / file
@@ -79,20 +82,3 @@ class SafetensorsFolder:
       raise errors.UserError(
         f"{path} is not a whole safetensors file: {error}; fetch it again"
       ) from error
-
-
-def read_json(path: pathlib.Path) -> Any:
-  """The content of a JSON file.
-
-  Raises:
-    UserError: it is missing or damaged.
-  """
-  try:
-    return json.loads(path.read_text("utf-8"))
-  except FileNotFoundError as error:
-    raise errors.UserError(
-      f"no {path.name} in {path.parent}; give a folder in the format of the"
-      " Hugging Face hub"
-    ) from error
-  except (OSError, ValueError) as error:
-    raise errors.UserError(f"cannot read {path}: {error}") from error

@@ -4,6 +4,7 @@ import dataclasses
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
 from alignment_jax.models import (
   attention,
@@ -13,6 +14,10 @@ from alignment_jax.models import (
   layers,
   positions,
 )
+from alignment_jax.types import Tokens
+
+# Of one layer or, behind the stack, of all; see `base.Memory` for the axes.
+KeysAndValues = tuple[Array, Array]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +32,7 @@ class T5Settings:
     heads: of every attention.
     head_width: features of a head.
     mlp_width: features inside the MLP.
-    buckets: relative positions that are told apart.
+    buckets: how many relative positions are told apart.
     max_distance: positions further apart than this share a bucket.
     norm_epsilon: added to the mean square in a norm.
     tied: whether the embedding is also the output layer.
@@ -79,15 +84,16 @@ class PositionBias(nn.Module):
   bidirectional: bool
 
   @nn.compact
-  def __call__(self, query_positions, key_positions):
+  def __call__(
+    self, query_positions: Int[Array, "T"], key_positions: Int[Array, "S"]
+  ) -> Float[Array, "1 N T S"]:
     s = self.settings
-    table = self.param(
+    table = layers.parameter(
+      self,
       "table",
-      nn.with_logical_partitioning(
-        nn.initializers.normal(s.width**-0.5), ("buckets", "heads")
-      ),
-      (s.buckets, s.heads),
-      jnp.float32,
+      nn.initializers.normal(s.width**-0.5),
+      axes=("buckets", "heads"),
+      shape=(s.buckets, s.heads),
     )
     bucket = positions.relative_bucket(
       key_positions[None, :] - query_positions[:, None],
@@ -95,7 +101,7 @@ class PositionBias(nn.Module):
       buckets=s.buckets,
       max_distance=s.max_distance,
     )
-    return jnp.moveaxis(table[bucket], -1, 0)[None]  # [1, N, T, S]
+    return jnp.moveaxis(table[bucket], -1, 0)[None]
 
 
 class EncoderBlock(nn.Module):
@@ -104,7 +110,13 @@ class EncoderBlock(nn.Module):
   settings: T5Settings
 
   @nn.compact
-  def __call__(self, x, mask, bias, deterministic):
+  def __call__(
+    self,
+    x: Float[Array, "B T D"],
+    mask: Bool[Array, "B 1 T"],
+    bias: Float[Array, "1 N T T"],
+    deterministic: bool,
+  ) -> tuple[Float[Array, "B T D"], None]:
     x, _ = _attend_to_self(self, x, mask, None, bias, deterministic)
     return _mlp(self, x, deterministic), None
 
@@ -116,10 +128,20 @@ class DecoderBlock(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x, prefix, memory, mask, cross_mask, bias, deterministic, slot=None
-  ):
+    self,
+    x: Float[Array, "B T D"],
+    prefix: KeysAndValues,
+    cross: KeysAndValues,
+    mask: Bool[Array, "B #T S"],
+    cross_mask: Bool[Array, "B 1 M"],
+    bias: Float[Array, "1 N T S"],
+    deterministic: bool,
+    slot: Int[Array, ""] | None = None,
+  ) -> tuple[Float[Array, "B T D"], KeysAndValues]:
     s = self.settings
-    x, new = _attend_to_self(self, x, mask, prefix, bias, deterministic, slot)
+    x, memory = _attend_to_self(
+      self, x, mask, prefix, bias, deterministic, slot
+    )
     y = attention.CrossAttention(
       heads=s.heads,
       head_width=s.head_width,
@@ -129,9 +151,9 @@ class DecoderBlock(nn.Module):
       dtype=jnp.dtype(s.dtype),
       kernel=s.attention,
       name="cross_attention",
-    )(_norm(s, "cross_attention_norm")(x), memory, cross_mask)
+    )(_norm(s, "cross_attention_norm")(x), cross, cross_mask)
     x = x + _added(self, y, deterministic)
-    return _mlp(self, x, deterministic), new
+    return _mlp(self, x, deterministic), memory
 
 
 class T5(nn.Module):
@@ -139,7 +161,7 @@ class T5(nn.Module):
 
   settings: T5Settings
 
-  def setup(self):
+  def setup(self) -> None:
     s = self.settings
     dtype = jnp.dtype(s.dtype)
     self.embedding = layers.Embedding(
@@ -171,7 +193,9 @@ class T5(nn.Module):
         output_dtype=jnp.float32,
       )
 
-  def read_prompt(self, prompt, deterministic=True):
+  def read_prompt(
+    self, prompt: Tokens, deterministic: bool = True
+  ) -> base.Context:
     rows, count = prompt.ids.shape
     # Real tokens are contiguous, so distances between indices are distances
     # between positions.
@@ -190,12 +214,11 @@ class T5(nn.Module):
       positions=jnp.broadcast_to(index, (rows, count)),
     )
     start = jnp.full((rows, 1), self.settings.start_id, jnp.int32)
-    nothing = self._nothing(rows)
     last, prefix = self.read(
       start,
       jnp.ones((rows, 1), bool),
       jnp.zeros((rows, 1), jnp.int32),
-      nothing,
+      self._empty_memory(rows),
       cross,
       deterministic,
     )
@@ -206,8 +229,16 @@ class T5(nn.Module):
       position=jnp.ones((rows,), jnp.int32),
     )
 
-  def read(self, ids, mask, positions, prefix, cross, deterministic=True):
-    # Every row starts with the start token: one row's positions serve all.
+  def read(
+    self,
+    ids: Int[Array, "B T"],
+    mask: Bool[Array, "B T"],
+    positions: Int[Array, "B T"],
+    prefix: base.Memory,
+    cross: base.Memory,
+    deterministic: bool = True,
+  ) -> tuple[Float[Array, "B T D"], base.Memory]:
+    # Every row begins with the start token, so one row's positions serve all.
     bias = self.decoder_bias(
       positions[0], jnp.concatenate([prefix.positions[0], positions[0]])
     )
@@ -222,8 +253,14 @@ class T5(nn.Module):
     )
     return self.decoder_norm(x), base.Memory(keys, values, mask, positions)
 
-  def feed(self, ids, cache, layers):
+  def feed(
+    self,
+    ids: Int[Array, "B"],
+    cache: base.Cache,
+    layers: tuple[base.Params, ...],
+  ) -> tuple[Float[Array, "B D"], tuple[KeysAndValues, ...]]:
     prefix, cross = cache.prefix, cache.cross
+    assert cross is not None  # As `read_prompt` made it.
     bias = self.decoder_bias(cache.position[:1], prefix.positions[0])
     x, pairs = self.embedding(ids[:, None]), []
     for layer, keys, values, *memory in zip(
@@ -248,38 +285,46 @@ class T5(nn.Module):
       pairs.append(pair)
     return self.decoder_norm(x)[:, 0], tuple(pairs)
 
-  def unembed(self, hidden):
+  def unembed(self, hidden: Float[Array, "*batch D"]) -> Array:
     if self.settings.scaled_logits:
       hidden = hidden * jnp.asarray(self.settings.width**-0.5, hidden.dtype)
     if self.settings.tied:
       return self.embedding.logits(hidden)
     return self.unembedding(hidden)
 
-  def initialise(self, tokens):
-    return self.unembed(self.read_prompt(tokens).last)
+  def initialize(self, prompt: Tokens) -> Array:
+    return self.unembed(self.read_prompt(prompt).last)
 
-  def _nothing(self, rows):
+  def _empty_memory(self, rows: int) -> base.Memory:
     s = self.settings
-    heads = jnp.zeros(
+    empty = jnp.zeros(
       (s.decoder_layers, rows, 0, s.heads, s.head_width), jnp.dtype(s.dtype)
     )
     return base.Memory(
-      keys=heads,
-      values=heads,
+      keys=empty,
+      values=empty,
       mask=jnp.zeros((rows, 0), bool),
       positions=jnp.zeros((rows, 0), jnp.int32),
     )
 
 
-def _norm(settings, name=None):
+def _norm(settings: T5Settings, name: str | None = None) -> layers.RMSNorm:
   return layers.RMSNorm(
     epsilon=settings.norm_epsilon, dtype=jnp.dtype(settings.dtype), name=name
   )
 
 
-def _attend_to_self(block, x, mask, prefix, bias, deterministic, slot=None):
+def _attend_to_self(
+  block: EncoderBlock | DecoderBlock,
+  x: Float[Array, "B T D"],
+  mask: Bool[Array, "B #T S"],
+  prefix: KeysAndValues | None,
+  bias: Float[Array, "1 N T S"],
+  deterministic: bool,
+  slot: Int[Array, ""] | None = None,
+) -> tuple[Float[Array, "B T D"], KeysAndValues]:
   s = block.settings
-  y, new = attention.SelfAttention(
+  y, memory = attention.SelfAttention(
     heads=s.heads,
     kv_heads=s.heads,
     head_width=s.head_width,
@@ -297,10 +342,14 @@ def _attend_to_self(block, x, mask, prefix, bias, deterministic, slot=None):
     bias=bias,
     slot=slot,
   )
-  return x + _added(block, y, deterministic), new
+  return x + _added(block, y, deterministic), memory
 
 
-def _mlp(block, x, deterministic):
+def _mlp(
+  block: EncoderBlock | DecoderBlock,
+  x: Float[Array, "B T D"],
+  deterministic: bool,
+) -> Float[Array, "B T D"]:
   s = block.settings
   # The way back stays in float32: its sums overflow float16 in large T5s.
   y = layers.MLP(
@@ -315,7 +364,11 @@ def _mlp(block, x, deterministic):
   return x + _added(block, y, deterministic)
 
 
-def _added(block, y, deterministic):
+def _added(
+  block: EncoderBlock | DecoderBlock,
+  y: Float[Array, "B T D"],
+  deterministic: bool,
+) -> Float[Array, "B T D"]:
   """What is added to the stream."""
   y = nn.Dropout(block.settings.dropout, deterministic=deterministic)(y)
   return y.astype(layers.STREAM)

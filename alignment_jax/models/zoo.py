@@ -6,7 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 from alignment_jax import errors
 from alignment_jax.models import base, sizes
-from alignment_jax.models.decoder import DecoderSettings, decoder
+from alignment_jax.models.decoder import decoder
+from alignment_jax.models.decoder_settings import DecoderSettings
 from alignment_jax.models.t5 import T5Settings, t5
 
 Settings = DecoderSettings | T5Settings

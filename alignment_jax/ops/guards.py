@@ -4,10 +4,16 @@ They look at shapes, dtypes and concrete numbers only, so they cost nothing
 under `jax.jit`; a coefficient that is traced is not checked.
 """
 
-import jax
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike
+
+# What a method is configured with; under a transformation it may be traced.
+Coefficient = ArrayLike
 
 
 def same_shape_floats(**arrays: Array) -> tuple[Array, ...]:
@@ -69,40 +75,44 @@ def groups(**arrays: Array) -> None:
       )
 
 
-def positive(**coefficients) -> None:
+def positive(**coefficients: Coefficient) -> None:
   """Refuses a coefficient that is zero, negative or NaN."""
   _check(lambda x: x > 0, "> 0", coefficients)
 
 
-def non_negative(**coefficients) -> None:
+def non_negative(**coefficients: Coefficient) -> None:
   """Refuses a coefficient that is negative or NaN."""
   _check(lambda x: x >= 0, ">= 0", coefficients)
 
 
-def within(low: float, high: float, **coefficients) -> None:
+def within(low: float, high: float, **coefficients: Coefficient) -> None:
   """Refuses a coefficient outside `low <= value < high`."""
   _check(lambda x: (x >= low) & (x < high), f"in [{low}, {high})", coefficients)
 
 
-def between(low: float, high: float, **coefficients) -> None:
+def between(low: float, high: float, **coefficients: Coefficient) -> None:
   """Refuses a coefficient outside `low < value < high`."""
   _check(lambda x: (x > low) & (x < high), f"in ({low}, {high})", coefficients)
 
 
-def fraction(**coefficients) -> None:
+def fraction(**coefficients: Coefficient) -> None:
   """Refuses a coefficient outside `0 <= value <= 1`."""
   _check(lambda x: (x >= 0) & (x <= 1), "in [0, 1]", coefficients)
 
 
-def _check(allowed, words, coefficients):
+def _check(
+  allowed: Callable[[np.ndarray], Any],
+  words: str,
+  coefficients: Mapping[str, Coefficient],
+) -> None:
   for name, value in coefficients.items():
-    if not isinstance(value, jax.core.Tracer) and not np.all(
-      allowed(np.asarray(value))
-    ):
+    if not isinstance(value, Tracer) and not np.all(allowed(np.asarray(value))):
       raise ValueError(f"{name} must be {words}, got {value}")
 
 
-def _fits(shape, what, name, array):
+def _fits(
+  shape: tuple[int, ...], what: str, name: str, array: ArrayLike
+) -> None:
   if jnp.shape(array) != shape:
     raise ValueError(
       f"{name} has shape {jnp.shape(array)} but {what} has {shape}; both must"
@@ -110,7 +120,7 @@ def _fits(shape, what, name, array):
     )
 
 
-def _at_least_float32(array):
+def _at_least_float32(array: ArrayLike) -> Array:
   # Not `jnp.promote_types`, which refuses under strict dtype promotion.
   dtype = jnp.result_type(array)
   return jnp.asarray(array, dtype if jnp.finfo(dtype).bits >= 32 else "float32")

@@ -1,4 +1,4 @@
-"""Prompts that are put together of parts, as a program that is compiled."""
+"""Left-padded prompts that are joined from padded parts."""
 
 import jax
 import jax.numpy as jnp
@@ -6,20 +6,20 @@ import jax.numpy as jnp
 from alignment_jax.types import Tokens
 
 
-def joined(prompt: Tokens, *parts: Tokens | tuple[int, ...]) -> Tokens:
+def join(prompt: Tokens, *parts: Tokens | tuple[int, ...]) -> Tokens:
   """One left-padded prompt of several parts, [B, sum of all lengths].
 
   Real tokens stand without gaps, so padding on either side of any part changes
-  nothing. An end of sequence stays in its answer: it tells a finished answer
+  nothing. An end of sequence stays in its response: it tells a finished one
   from one that was cut.
 
   Args:
     prompt: [B, T] prompts.
-    *parts: what stands behind them: answers [B, T], each of any length T, or
-      ids that are the same in every row.
+    *parts: what follows: responses [B, T], each of any length T, or ids that
+      are the same in every row.
   """
 
-  def tokens(part):
+  def tokens(part: Tokens | tuple[int, ...]) -> Tokens:
     if isinstance(part, Tokens):
       return part
     ids = jnp.asarray(part, jnp.int32).reshape(1, -1)
@@ -31,7 +31,7 @@ def joined(prompt: Tokens, *parts: Tokens | tuple[int, ...]) -> Tokens:
     prompt,
     *(tokens(part) for part in parts),
   )
-  # Stable: what is padded goes to the left, the rest keeps its order.
+  # Stable: padding moves to the left, and real tokens keep their order.
   order = jnp.argsort(whole.mask, axis=1, stable=True)
   return jax.tree.map(
     lambda array: jnp.take_along_axis(array, order, axis=1), whole

@@ -37,7 +37,7 @@ def gae(
   gamma: float,
   lambda_: float,
 ) -> Float[Array, "*batch T"]:
-  """Generalised advantage estimates.
+  """Generalized advantage estimates.
 
   Schulman et al., 2015 (arXiv:1506.02438), eq. 16, of an episode that ends with
   the last step:
@@ -81,19 +81,24 @@ def whiten_keeping_mean(
   return jnp.where(mask, (values - mean) / deviation + mean, 0.0)
 
 
-def _moments(values, mask):
+def _moments(
+  values: Float[Array, "*batch"], mask: Bool[Array, "*batch"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+  """Mean and standard deviation of the entries where the mask is True."""
   weights = mask.astype(values.dtype)
   mean = means.weighted_mean(values, weights).value()
   variance = means.weighted_mean(jnp.square(values - mean), weights).value()
   return mean, jnp.sqrt(variance + EPSILON)
 
 
-def _from_behind(steps, decay):
+def _from_behind(
+  steps: Float[Array, "*batch T"], decay: float | Array
+) -> Float[Array, "*batch T"]:
   """x_t + decay x_{t+1} + decay^2 x_{t+2} + ..."""
 
-  def add(after, step):
-    now = step + decay * after
-    return now, now
+  def add(after: Array, step: Array) -> tuple[Array, Array]:
+    total = step + decay * after
+    return total, total
 
   steps = jnp.moveaxis(steps, -1, 0)
   _, sums = jax.lax.scan(add, jnp.zeros_like(steps[0]), steps, reverse=True)

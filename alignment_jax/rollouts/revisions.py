@@ -31,7 +31,7 @@ def revision_prompt(
   """
   check_template(template)
   before, after = map(tuple, template)
-  return prompts.joined(prompt, before, shown, after)
+  return prompts.join(prompt, before, shown, after)
 
 
 def self_revise(

@@ -4,6 +4,7 @@
 they come.
 """
 
+import dataclasses
 import math
 from typing import Any, NamedTuple
 
@@ -208,11 +209,12 @@ def advance(
     )
     inner = distribution.feed(params, state.inner, newest)
     logits = distribution.logits(params, inner)
-    return _draw(logits, state.replace(inner=inner))
+    return _draw(logits, dataclasses.replace(state, inner=inner))
 
-  return jax.lax.while_loop(
-    lambda state: (state.length < stop) & ~jnp.all(state.done), body, state
-  )
+  def is_unfinished(state: State) -> Bool[Array, ""]:
+    return (state.length < stop) & ~jnp.all(state.done)
+
+  return jax.lax.while_loop(is_unfinished, body, state)
 
 
 def finish(state: State) -> Samples:
@@ -253,7 +255,8 @@ def _draw(logits: Logits, state: State) -> State:
     logit = jnp.take_along_axis(logits, ids[:, None], axis=-1)[:, 0]
     return jnp.where(alive, logit - jax.nn.logsumexp(logits, axis=-1), 0.0)
 
-  return state.replace(
+  return dataclasses.replace(
+    state,
     key=key,
     length=state.length + 1,
     done=state.done if s.eos_id is None else state.done | (ids == s.eos_id),

@@ -59,7 +59,7 @@ def pairwise_prompt(
     second: [B, T] other responses, of any length T.
     template: ids around the responses.
   """
-  return prompts.joined(
+  return prompts.join(
     prompt,
     template.before_first,
     first,

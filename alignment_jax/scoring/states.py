@@ -3,7 +3,7 @@
 Here parameters are a dict of the `network` and a `head`.
 """
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,7 @@ from alignment_jax.ops import masking
 from alignment_jax.scoring import tokens
 from alignment_jax.types import Tokens
 
-Pooling = Literal["last", "mean"]
-POOLINGS: tuple[str, ...] = get_args(Pooling)
+POOLINGS = ("last", "mean")
 
 
 def response_state(

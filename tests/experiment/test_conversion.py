@@ -15,7 +15,7 @@ import tokenizers
 from alignment_jax import data, errors, experiment
 from alignment_jax.data import formatting
 from alignment_jax.models import huggingface, zoo
-from alignment_jax.models.decoder import DecoderSettings
+from alignment_jax.models.decoder_settings import DecoderSettings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TEXTS = [f"the {word} is good and bright" for word in "sun lake hill".split()]

@@ -15,7 +15,7 @@ import tokenizers
 from alignment_jax import data, errors, experiment
 from alignment_jax.experiment import generation
 from alignment_jax.models import huggingface, zoo
-from alignment_jax.models.decoder import DecoderSettings
+from alignment_jax.models.decoder_settings import DecoderSettings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TEMPLATE = (

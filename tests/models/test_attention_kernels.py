@@ -200,4 +200,4 @@ def test_each_case_is_logged_once_with_its_reason(monkeypatch):
     attention_choice.kernel_for("auto", queries=queries, **case)
   assert len(lines) == 2
   assert "37 queries to 41 keys in float32" in lines[0]
-  assert "xla, as cudnn needs an NVIDIA GPU, got cpu; splash" in lines[0]
+  assert "xla, because cudnn needs an NVIDIA GPU, got cpu; splash" in lines[0]

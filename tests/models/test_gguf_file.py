@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 from alignment_jax import errors
 from alignment_jax.models import gguf_file, huggingface, zoo
-from alignment_jax.models.decoder import DecoderSettings
+from alignment_jax.models.decoder_settings import DecoderSettings
 
 SETTINGS = DecoderSettings(
   vocabulary_size=24,

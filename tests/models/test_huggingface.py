@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from alignment_jax import errors, parallel
 from alignment_jax.models import huggingface, zoo
-from alignment_jax.models.decoder import DecoderSettings
+from alignment_jax.models.decoder_settings import DecoderSettings
 from alignment_jax.models.t5 import T5Settings
 from alignment_jax.types import Tokens
 
@@ -194,7 +194,7 @@ def test_every_device_reads_its_own_part(folder):
   mesh = parallel.make_mesh(data=1, fsdp=4, tensor=2)
   _, whole = huggingface.load(folder)
   _, parts = huggingface.load(
-    folder, place=lambda tree, axes: parallel.shardings(mesh, tree, axes)
+    folder, sharding_fn=lambda tree, axes: parallel.shardings(mesh, tree, axes)
   )
   kernel = parts["blocks"]["mlp"]["up"]["kernel"]
   assert kernel.addressable_shards[0].data.shape == (3, 4, 10)
@@ -367,7 +367,7 @@ def _garble(folder):
       "no rope_type 'yarn'; available: default, linear, llama3",
     ),
     (_garble, "cannot read .*config.json"),
-    (shutil.rmtree, "no config.json in"),
+    (shutil.rmtree, "config.json is missing; give a folder in the format"),
   ],
 )
 def test_a_bad_folder_is_one_error_that_names_the_fault(

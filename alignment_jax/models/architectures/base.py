@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alignment_jax import errors
-from alignment_jax.models import decoder, t5
+from alignment_jax.models import t5
+from alignment_jax.models.decoder_settings import DecoderSettings
 
 Config = Mapping[str, Any]
-Settings = decoder.DecoderSettings | t5.T5Settings
+Settings = DecoderSettings | t5.T5Settings
 
 # What the hub calls the functions of `layers.ACTIVATIONS`.
 ACTIVATIONS_IN = {

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from alignment_jax import errors
-from alignment_jax.models import decoder
 from alignment_jax.models.architectures.base import (
   ACTIVATIONS_OUT,
   Architecture,
@@ -17,9 +16,10 @@ from alignment_jax.models.architectures.base import (
   rope,
   same,
 )
+from alignment_jax.models.decoder_settings import DecoderSettings
 
 
-def _gpt2_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
+def _gpt2_tensors(s: DecoderSettings) -> list[Tensor]:
   layer = "transformer.h.{i}."
   heads = (s.heads, s.head_width)
   paths = [f"blocks/attention/{name}" for name in ("query", "key", "value")]
@@ -69,13 +69,13 @@ def _gpt2_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
   ]
 
 
-def _gpt2_settings(c: Config) -> decoder.DecoderSettings:
+def _gpt2_settings(c: Config) -> DecoderSettings:
   if not c.get("tie_word_embeddings", True):
     raise errors.UserError(
       "config.json says tie_word_embeddings: false, which gpt2 checkpoints"
       " here cannot be; expected true"
     )
-  return decoder.DecoderSettings(
+  return DecoderSettings(
     architecture="gpt2",
     vocabulary_size=c["vocab_size"],
     width=c["n_embd"],
@@ -96,7 +96,7 @@ def _gpt2_settings(c: Config) -> decoder.DecoderSettings:
   )
 
 
-def _gpt2_config(s: decoder.DecoderSettings) -> dict[str, Any]:
+def _gpt2_config(s: DecoderSettings) -> dict[str, Any]:
   return {
     "vocab_size": s.vocabulary_size,
     "n_embd": s.width,
@@ -113,7 +113,7 @@ def _gpt2_config(s: decoder.DecoderSettings) -> dict[str, Any]:
   }
 
 
-def _neox_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
+def _neox_tensors(s: DecoderSettings) -> list[Tensor]:
   layer = "gpt_neox.layers.{i}."
   heads = (s.heads, s.head_width)
   paths = [f"blocks/attention/{name}" for name in ("query", "key", "value")]
@@ -185,14 +185,14 @@ def _neox_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
   return tensors
 
 
-def _neox_settings(c: Config) -> decoder.DecoderSettings:
+def _neox_settings(c: Config) -> DecoderSettings:
   rotary, _ = rope(c)
   heads = c["num_attention_heads"]
   parameters = c.get("rope_parameters") or {}
   share = parameters.get("partial_rotary_factor", c.get("rotary_pct", 0.25))
   if "rotary_emb_base" in c and "rope_theta" not in parameters:
     rotary["rope_theta"] = float(c["rotary_emb_base"])
-  return decoder.DecoderSettings(
+  return DecoderSettings(
     architecture="gpt_neox",
     vocabulary_size=c["vocab_size"],
     width=c["hidden_size"],
@@ -216,7 +216,7 @@ def _neox_settings(c: Config) -> decoder.DecoderSettings:
   )
 
 
-def _neox_config(s: decoder.DecoderSettings) -> dict[str, Any]:
+def _neox_config(s: DecoderSettings) -> dict[str, Any]:
   config = {
     "vocab_size": s.vocabulary_size,
     "hidden_size": s.width,

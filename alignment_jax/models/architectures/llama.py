@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from alignment_jax.models import decoder
 from alignment_jax.models.architectures.base import (
   ACTIVATIONS_OUT,
   Architecture,
@@ -18,9 +17,10 @@ from alignment_jax.models.architectures.base import (
   vector,
   window,
 )
+from alignment_jax.models.decoder_settings import DecoderSettings, local_layers
 
 
-def _llama_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
+def _llama_tensors(s: DecoderSettings) -> list[Tensor]:
   layer = "model.layers.{i}."
   tensors = [
     same("model.embed_tokens.weight", "embedding/table"),
@@ -103,7 +103,7 @@ def _llama_tensors(s: decoder.DecoderSettings) -> list[Tensor]:
 
 def _llama_settings(
   c: Config, *, global_every: int = 0, **settings: Any
-) -> decoder.DecoderSettings:
+) -> DecoderSettings:
   """Settings of any of them.
 
   Args:
@@ -133,18 +133,18 @@ def _llama_settings(
     **rotary,
     **window(c, global_every),
   )
-  return decoder.DecoderSettings(**{**common, **settings})
+  return DecoderSettings(**{**common, **settings})
 
 
-def _qwen2_settings(c: Config) -> decoder.DecoderSettings:
+def _qwen2_settings(c: Config) -> DecoderSettings:
   return _llama_settings(c, attention_bias=True, output_bias=False)
 
 
-def _qwen3_settings(c: Config) -> decoder.DecoderSettings:
+def _qwen3_settings(c: Config) -> DecoderSettings:
   return _llama_settings(c, qk_norm=True)
 
 
-def _gemma_settings(c: Config, **settings: Any) -> decoder.DecoderSettings:
+def _gemma_settings(c: Config, **settings: Any) -> DecoderSettings:
   # Gemma 1 writes `gelu` where it means the approximation.
   name = c.get("hidden_activation") or "gelu_pytorch_tanh"
   return _llama_settings(
@@ -159,7 +159,7 @@ def _gemma_settings(c: Config, **settings: Any) -> decoder.DecoderSettings:
   )
 
 
-def _softcapped_settings(c: Config, **settings: Any) -> decoder.DecoderSettings:
+def _softcapped_settings(c: Config, **settings: Any) -> DecoderSettings:
   return _gemma_settings(
     c,
     post_norms=True,
@@ -170,15 +170,15 @@ def _softcapped_settings(c: Config, **settings: Any) -> decoder.DecoderSettings:
   )
 
 
-def _gemma2_settings(c: Config) -> decoder.DecoderSettings:
+def _gemma2_settings(c: Config) -> DecoderSettings:
   return _softcapped_settings(c, global_every=2)
 
 
-def _gemma3_settings(c: Config) -> decoder.DecoderSettings:
+def _gemma3_settings(c: Config) -> DecoderSettings:
   return _softcapped_settings(c, qk_norm=True)
 
 
-def _common_config(s: decoder.DecoderSettings) -> dict[str, Any]:
+def _common_config(s: DecoderSettings) -> dict[str, Any]:
   config = {
     "vocab_size": s.vocabulary_size,
     "hidden_size": s.width,
@@ -196,7 +196,7 @@ def _common_config(s: decoder.DecoderSettings) -> dict[str, Any]:
   return config
 
 
-def _global_rope(s: decoder.DecoderSettings) -> dict[str, Any]:
+def _global_rope(s: DecoderSettings) -> dict[str, Any]:
   parameters = {"rope_theta": s.rope_theta, "rope_type": "default"}
   if s.rope_original_length:
     return parameters | {
@@ -211,13 +211,11 @@ def _global_rope(s: decoder.DecoderSettings) -> dict[str, Any]:
   return parameters
 
 
-def _windows(s: decoder.DecoderSettings) -> dict[str, Any]:
+def _windows(s: DecoderSettings) -> dict[str, Any]:
   """Which layers have a window; nothing where none has."""
   if not s.window:
     return {}
-  kinds = np.where(
-    decoder.local_layers(s), "sliding_attention", "full_attention"
-  )
+  kinds = np.where(local_layers(s), "sliding_attention", "full_attention")
   config = {"sliding_window": s.window, "layer_types": kinds.tolist()}
   if s.local_rope_theta:
     local = {"rope_theta": s.local_rope_theta, "rope_type": "default"}
@@ -228,7 +226,7 @@ def _windows(s: decoder.DecoderSettings) -> dict[str, Any]:
   return config
 
 
-def _qwen_config(s: decoder.DecoderSettings) -> dict[str, Any]:
+def _qwen_config(s: DecoderSettings) -> dict[str, Any]:
   return {
     **_common_config(s),
     "hidden_act": ACTIVATIONS_OUT[s.activation],
@@ -236,7 +234,7 @@ def _qwen_config(s: decoder.DecoderSettings) -> dict[str, Any]:
   }
 
 
-def _llama_config(s: decoder.DecoderSettings) -> dict[str, Any]:
+def _llama_config(s: DecoderSettings) -> dict[str, Any]:
   return {
     **_qwen_config(s),
     "attention_bias": s.attention_bias,
@@ -244,7 +242,7 @@ def _llama_config(s: decoder.DecoderSettings) -> dict[str, Any]:
   }
 
 
-def _mistral_config(s: decoder.DecoderSettings) -> dict[str, Any]:
+def _mistral_config(s: DecoderSettings) -> dict[str, Any]:
   return {
     **_common_config(s),
     "hidden_act": ACTIVATIONS_OUT[s.activation],
@@ -253,7 +251,7 @@ def _mistral_config(s: decoder.DecoderSettings) -> dict[str, Any]:
   }
 
 
-def _gemma_config(s: decoder.DecoderSettings) -> dict[str, Any]:
+def _gemma_config(s: DecoderSettings) -> dict[str, Any]:
   return {
     **_common_config(s),
     "hidden_activation": ACTIVATIONS_OUT[s.activation],
@@ -261,7 +259,7 @@ def _gemma_config(s: decoder.DecoderSettings) -> dict[str, Any]:
   }
 
 
-def _softcapped_config(s: decoder.DecoderSettings) -> dict[str, Any]:
+def _softcapped_config(s: DecoderSettings) -> dict[str, Any]:
   return {
     **_gemma_config(s),
     "query_pre_attn_scalar": _whole(s.query_scale**-2),
@@ -278,8 +276,8 @@ def _whole(value: float) -> int | float:
 def _like_llama(
   model_type: str,
   class_name: str,
-  settings: Callable[[Config], decoder.DecoderSettings],
-  config: Callable[[decoder.DecoderSettings], dict[str, Any]],
+  settings: Callable[[Config], DecoderSettings],
+  config: Callable[[DecoderSettings], dict[str, Any]],
 ) -> Architecture:
   return Architecture(
     model_type,
