@@ -18,7 +18,7 @@ DATA_DIR = flags.DEFINE_string("data_dir", "data", "Where data are kept.")
 def main() -> None:
   from alignment_jax.data import summary
 
-  print(summary.summarise(SOURCE.value, data_dir=DATA_DIR.value))
+  print(summary.summarize(SOURCE.value, data_dir=DATA_DIR.value))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import functools
 import io
 import pathlib
 import shutil
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ _CONFIGS = {
 
 def open_view(
   view: str, split: str, *, data_dir: str, raters: str = ""
-) -> Sequence[dict]:
+) -> Sequence[dict[str, Any]]:
   """One split of one view, built first if it is not there yet.
 
   Args:
@@ -77,12 +78,12 @@ def open_view(
     ) from error
 
 
-def places_of(view: Sequence[Mapping[str, Any]], domain: str) -> list[int]:
-  """Where the rows of one domain are in a view; reads it whole."""
+def indices_of(view: Sequence[Mapping[str, Any]], domain: str) -> list[int]:
+  """Indices of the rows of one domain in a view; reads it whole."""
   return [
-    place
-    for place in range(len(view))
-    if decoded(view[place])["domain"] == domain
+    index
+    for index in range(len(view))
+    if decoded(view[index])["domain"] == domain
   ]
 
 
@@ -94,7 +95,7 @@ def decoded(row: Mapping[str, Any]) -> dict[str, Any]:
   }
 
 
-def tfds():
+def tfds() -> types.ModuleType:
   """The tensorflow-datasets module.
 
   Raises:
@@ -115,13 +116,13 @@ def _alone(lock: pathlib.Path) -> Iterator[None]:
     yield
 
 
-def _builder(root, view):
+def _builder(root: pathlib.Path, view: str) -> Any:
   return _builder_class()(
     data_dir=str(root / "tfds"), config=view, file_format="array_record"
   )
 
 
-def _build(root, view):
+def _build(root: pathlib.Path, view: str) -> None:
   """Builds a view, unless another process did while we waited for the lock."""
   builder = _builder(root, view)
   if builder.is_prepared():
@@ -138,7 +139,7 @@ def _build(root, view):
 
 
 @functools.cache
-def _builder_class():
+def _builder_class() -> type:
   """Defined when first needed; tensorflow-datasets registers it by name."""
   library = tfds()
   library.disable_progress_bar()
@@ -152,7 +153,7 @@ def _builder_class():
     ]
     name = "human_ratings"
 
-    def _info(self):
+    def _info(self) -> Any:
       columns = _COLUMNS[_CONFIGS[self.builder_config.name][0]]
       features = {
         column: library.features.Scalar(np.float64)
@@ -167,7 +168,7 @@ def _builder_class():
         homepage="https://github.com/cjhutto/vaderSentiment",
       )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
       del dl_manager
       source = pathlib.Path(self._data_dir_root).parent
       texts = human_ratings.read_source(source)
@@ -182,7 +183,9 @@ def _builder_class():
         for split in human_ratings.SPLITS
       }
 
-    def _generate_examples(self, framed):
+    def _generate_examples(
+      self, framed: Sequence[human_ratings.Framed]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
       view = _CONFIGS[self.builder_config.name][0]
       yield from enumerate(human_ratings.VIEWS[view](framed))
 

@@ -81,7 +81,9 @@ def extracted(
   return path
 
 
-def _fetched(path, requirement, sha256, kind):
+def _fetched(
+  path: pathlib.Path, requirement: str, sha256: str, kind: str
+) -> pathlib.Path:
   directory = path.parent
   try:
     if path.is_file():
@@ -111,7 +113,7 @@ def members(archive: bytes, names: Collection[str]) -> dict[str, bytes]:
   Raises:
     UserError: the archive is damaged, a file is missing or too large.
   """
-  found = {}
+  contents: dict[str, bytes] = {}
   try:
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
       for member in tar:
@@ -124,21 +126,27 @@ def members(archive: bytes, names: Collection[str]) -> dict[str, bytes]:
           )
         content = tar.extractfile(member)
         if content is not None:
-          found[member.name] = content.read()
+          contents[member.name] = content.read()
   except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
     raise errors.UserError(f"damaged archive: {error}") from error
-  missing = sorted(set(names) - set(found))
+  missing = sorted(set(names) - set(contents))
   if missing:
     raise errors.UserError(f"the archive lacks {', '.join(missing)}")
-  return found
+  return contents
 
 
-def _download(directory, requirement, sha256, path, kind):
-  wanted = directory / "requirements.txt"
-  wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n", "utf-8")
+def _download(
+  directory: pathlib.Path,
+  requirement: str,
+  sha256: str,
+  path: pathlib.Path,
+  kind: str,
+) -> None:
+  requirements = directory / "requirements.txt"
+  requirements.write_text(f"{requirement} --hash=sha256:{sha256}\n", "utf-8")
   command = [sys.executable, "-m", "pip", "download", "--no-deps"]
   command += [kind, ":all:", "--require-hashes"]
-  command += ["--dest", str(directory), "--requirement", str(wanted)]
+  command += ["--dest", str(directory), "--requirement", str(requirements)]
   result = subprocess.run(command, capture_output=True, text=True, check=False)
   if result.returncode:
     lines = [line for line in result.stderr.splitlines() if "ERROR" in line]
@@ -149,10 +157,10 @@ def _download(directory, requirement, sha256, path, kind):
     )
 
 
-def _check(path, sha256, remedy):
+def _check(path: pathlib.Path, sha256: str, remedy: str) -> None:
   with path.open("rb") as file:
-    found = hashlib.file_digest(file, "sha256").hexdigest()
-  if found != sha256:
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+  if digest != sha256:
     raise errors.UserError(
-      f"{path.name} has SHA-256 {found}, expected {sha256}; {remedy}"
+      f"{path.name} has SHA-256 {digest}, expected {sha256}; {remedy}"
     )

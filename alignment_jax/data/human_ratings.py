@@ -1,4 +1,4 @@
-"""Texts that people rated from -4 to 4, and what can be learnt from them.
+"""Texts that people rated from -4 to 4, and what can be learned from them.
 
 Hutto and Gilbert, ICWSM 2014 (VADER): 10,605 movie-review snippets, 3,708
 product-review snippets, 5,190 snippets of news editorials and 4,200 tweets,
@@ -10,10 +10,10 @@ texts of one domain with the same opening are a pair, and the probability that
 one is preferred is read off the raters, not off a model.
 
 A half of the raters (`RATERS`) judges the same texts again: the ratings of each
-text at even places are the first half, those at odd places the second. A judge
+text at even positions are the first half, those at odd ones the second. A judge
 that learns from one half has seen no rating of the other, though the texts are
-the same. Whether the same person stands at the same place of two texts is not
-published.
+the same. Whether the same person stands at the same position of two texts is
+not published.
 """
 
 import collections
@@ -23,7 +23,7 @@ import json
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -148,11 +148,11 @@ def of_raters(texts: Iterable[RatedText], half: str) -> list[RatedText]:
 
 def split_of(text: str) -> str:
   """The split that a text belongs to, by its hash alone."""
-  place = _uniform("split", _normal(text))
+  position = _uniform("split", _normal(text))
   for split, share in SPLITS.items():
-    if place < share:
+    if position < share:
       return split
-    place -= share
+    position -= share
   return "test"
 
 
@@ -184,7 +184,7 @@ def frame(texts: Iterable[RatedText]) -> list[Framed]:
   """
   texts = [text for text in texts if len(text.text.split()) >= 3]
 
-  def opening(text, words):
+  def opening(text: RatedText, words: int) -> tuple[str, str, str]:
     start = " ".join(text.text.split()[:words]).casefold()
     return (text.split, text.domain, start)
 
@@ -216,7 +216,7 @@ def frame(texts: Iterable[RatedText]) -> list[Framed]:
   return framed
 
 
-def demonstrations(framed: Iterable[Framed]) -> Iterator[dict]:
+def demonstrations(framed: Iterable[Framed]) -> Iterator[dict[str, Any]]:
   """What people wrote after each opening."""
   for text in framed:
     yield {
@@ -226,13 +226,13 @@ def demonstrations(framed: Iterable[Framed]) -> Iterator[dict]:
     }
 
 
-def feedback(framed: Iterable[Framed]) -> Iterator[dict]:
+def feedback(framed: Iterable[Framed]) -> Iterator[dict[str, Any]]:
   """The same with the mean rating as its reward."""
   for row, text in zip(demonstrations(framed), framed, strict=True):
     yield {**row, "reward": text.source.mean}
 
 
-def preferences(framed: Iterable[Framed]) -> Iterator[dict]:
+def preferences(framed: Iterable[Framed]) -> Iterator[dict[str, Any]]:
   """Pairs of texts with the same prompt.
 
   Each text is paired with the `PARTNERS` texts of its group that are nearest in
@@ -256,9 +256,14 @@ def preferences(framed: Iterable[Framed]) -> Iterator[dict]:
       yield _pair(texts[first], texts[second])
 
 
-def preference_probability(ours: np.ndarray, theirs: np.ndarray) -> float:
-  """P(y > y'): over all pairs of their raters, a tie counting half."""
-  difference = ours[:, None] - theirs[None, :]
+def preference_probability(first: np.ndarray, second: np.ndarray) -> float:
+  """P(y > y'): over all pairs of their raters, a tie counting half.
+
+  Args:
+    first: ratings of y.
+    second: ratings of y'.
+  """
+  difference = first[:, None] - second[None, :]
   return float(np.mean((difference > 0) + 0.5 * (difference == 0)))
 
 
@@ -269,22 +274,27 @@ VIEWS = {
 }
 
 
-def _pair(one, two):
-  probability = preference_probability(one.source.ratings, two.source.ratings)
+def _pair(first: Framed, second: Framed) -> dict[str, Any]:
+  chosen, rejected = first, second
+  probability = preference_probability(
+    first.source.ratings, second.source.ratings
+  )
   if probability < 0.5:
-    one, two, probability = two, one, 1 - probability
+    chosen, rejected, probability = second, first, 1 - probability
   return {
-    "prompt": one.shared_prompt,
-    "chosen": one.response,
-    "rejected": two.response,
+    "prompt": chosen.shared_prompt,
+    "chosen": chosen.response,
+    "rejected": rejected.response,
     "probability": probability,
-    "chosen_reward": one.source.mean,
-    "rejected_reward": two.source.mean,
-    "domain": one.source.domain,
+    "chosen_reward": chosen.source.mean,
+    "rejected_reward": rejected.source.mean,
+    "domain": chosen.source.domain,
   }
 
 
-def _rows(files, name, columns):
+def _rows(
+  files: Mapping[str, bytes], name: str, columns: int
+) -> Iterator[tuple[str, str]]:
   for number, line in enumerate(files[name].splitlines(), start=1):
     try:
       text = line.decode("utf-8")
@@ -298,7 +308,7 @@ def _rows(files, name, columns):
     yield cells[0], cells[-1]
 
 
-def _numbers(text, where):
+def _numbers(text: str, where: str) -> list[int]:
   try:
     numbers = json.loads(text)
   except ValueError:
@@ -314,18 +324,18 @@ def _numbers(text, where):
   return numbers
 
 
-def _unescaped(text):
+def _unescaped(text: str) -> str:
   """Without HTML entities; some texts were escaped twice."""
   while (plain := _ENTITY.sub(lambda m: html.unescape(m[0]), text)) != text:
     text = plain
   return text
 
 
-def _normal(text):
+def _normal(text: str) -> str:
   return " ".join(text.casefold().split())
 
 
-def _uniform(*parts):
+def _uniform(*parts: str) -> float:
   """A number in [0, 1) that depends on the parts alone."""
   digest = hashlib.sha256("\0".join(parts).encode()).digest()
   return int.from_bytes(digest[:6], "big") / 2**48

@@ -2,13 +2,13 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-import jax
 import numpy as np
 
 from alignment_jax import errors
-from alignment_jax.data import chat, formatting
+from alignment_jax.data import chat, formatting, padding
+from alignment_jax.data.tokenizers import Tokenizer
 from alignment_jax.types import (
   Demonstration,
   PreferencePair,
@@ -16,6 +16,9 @@ from alignment_jax.types import (
   ScoredResponses,
   Tokens,
 )
+
+Batch = Demonstration | PreferencePair | Prompts | ScoredResponses
+DataKind = Literal["demonstration", "preference", "feedback", "prompt"]
 
 _RESPONSES = {
   "demonstration": ("response",),
@@ -29,7 +32,7 @@ class Loader:
   """Rows of one kind as batches of NumPy arrays of fixed shape.
 
   Every epoch is a new permutation of all rows, and batches run on from one
-  epoch into the next. Rows of messages are written with the tokenizer's chat
+  epoch into the next. Rows of messages are rendered with the tokenizer's chat
   template if it has one, and else joined as text.
 
   Args:
@@ -54,7 +57,7 @@ class Loader:
     self,
     source: Sequence[dict[str, Any]],
     kind: str,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     *,
     batch_size: int,
     prompt_length: int,
@@ -97,7 +100,7 @@ class Loader:
   def __len__(self) -> int:
     return len(self.source)
 
-  def batch(self, step: int) -> tuple[Any, dict[str, int]]:
+  def batch(self, step: int) -> tuple[Batch, dict[str, int]]:
     """The batch of one step, and how many of its texts were cut or empty.
 
     Depends on the seed and the step alone: a resumed run sees what it would
@@ -108,28 +111,29 @@ class Loader:
       response per prompt), and counts under `data/prompts_cut`,
       `data/responses_cut` and `data/empty_responses`.
     """
-    return self.rows(self.places(step))
+    return self.rows(self.indices(step))
 
-  def places(self, step: int) -> list[int]:
-    """Where the rows of the batch of one step are in the source."""
+  def indices(self, step: int) -> list[int]:
+    """Indices into the source of the rows of one step's batch."""
     if step < 0:
       raise ValueError(f"step {step} is negative")
-    places = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
+    first = step * self._batch_size
+    # Python's integers: a step far into training must not overflow.
     return [
-      int(self._permutation(place // len(self))[place % len(self)])
-      for place in places
+      int(self._permutation(position // len(self))[position % len(self)])
+      for position in range(first, first + self._batch_size)
     ]
 
-  def rows(self, indices: Sequence[int]) -> tuple[Any, dict[str, int]]:
-    """The rows at these places as one batch, and how many texts were cut."""
+  def rows(self, indices: Sequence[int]) -> tuple[Batch, dict[str, int]]:
+    """The rows at these indices as one batch, and how many texts were cut."""
     encoded = [self._encoded(index) for index in indices]
     pad = self._tokenizer.pad_id
-    prompt = formatting.left_padded(
+    prompt = padding.left_padded(
       [row["prompt"].ids for row in encoded], self._prompt_length, pad
     )
     names = _RESPONSES[self._kind]
     responses = {
-      name: formatting.right_padded(
+      name: padding.right_padded(
         [row[name].ids for row in encoded], self._response_length, pad
       )
       for name in names
@@ -148,9 +152,12 @@ class Loader:
     return self._assemble(prompt, responses, encoded), stats
 
   def _assemble(
-    self, prompt: Tokens, responses: dict[str, Tokens], encoded: Sequence[dict]
-  ) -> Any:
-    def numbers(name):
+    self,
+    prompt: Tokens,
+    responses: dict[str, Tokens],
+    encoded: Sequence[dict[str, Any]],
+  ) -> Batch:
+    def numbers(name: str) -> np.ndarray:
       return np.array([row[name] for row in encoded], np.float32)
 
     if self._kind == "prompt":
@@ -166,9 +173,10 @@ class Loader:
         probability=numbers("probability"),
       )
     mean, deviation = self.reward_scale
+    response = responses["response"]
     return ScoredResponses(
       prompt=prompt,
-      responses=jax.tree.map(lambda a: a[:, None], responses["response"]),
+      responses=Tokens(response.ids[:, None], response.mask[:, None]),
       rewards=(numbers("reward")[:, None] - np.float32(mean))
       / np.float32(deviation),
     )
@@ -181,7 +189,7 @@ class Loader:
     rewards = np.array([row["reward"] for row in self.source], np.float64)
     return float(rewards.mean()), float(rewards.std()) or 1.0
 
-  def _encode(self, index):
+  def _encode(self, index: int) -> dict[str, Any]:
     row = dict(self.source[index])
     if "chat" in row and self._has_template:
       return row | chat.encode(
@@ -200,6 +208,6 @@ class Loader:
       )
     return row
 
-  def _permute(self, epoch):
-    rng = np.random.default_rng([self._seed, int(epoch)])
+  def _permute(self, epoch: int) -> np.ndarray:
+    rng = np.random.default_rng([self._seed, epoch])
     return rng.permutation(len(self))

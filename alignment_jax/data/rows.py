@@ -2,8 +2,8 @@
 
 Kinds: `demonstration` (prompt, response), `preference` (prompt, chosen,
 rejected, with probability and weight), `feedback` (prompt, response, reward),
-`prompt` (prompt, for methods that answer it themselves; and the response that a
-person wrote, where the row has one, for judges that compare with it).
+`prompt` (prompt, for methods that sample responses themselves; and the response
+that a person wrote, where the row has one, for judges that compare with it).
 """
 
 import math
@@ -44,7 +44,8 @@ def canonical(row: Any, kind: str, where: str) -> dict[str, Any]:
 
   Raises:
     MissingColumns: the row cannot give this kind.
-    UserError: a text is empty or no text, a number is none or out of range.
+    UserError: a text is empty or not a text, a number is not one or out of
+      range.
   """
   columns = _columns(row, where)
   if kind in ("demonstration", "prompt") and "chosen" in columns:
@@ -89,8 +90,8 @@ def canonical(row: Any, kind: str, where: str) -> dict[str, Any]:
   return result
 
 
-def _columns(row, where):
-  """The row with the field's other names brought to ours."""
+def _columns(row: Any, where: str) -> dict[str, Any]:
+  """The row under the names of this module, whichever of the field's it has."""
   if not isinstance(row, Mapping):
     raise errors.UserError(
       f"{where}: expected an object with columns, got {type(row).__name__}"
@@ -120,7 +121,7 @@ def _columns(row, where):
   return columns
 
 
-def _split_conversations(columns, where):
+def _split_conversations(columns: dict[str, Any], where: str) -> None:
   """Two whole conversations: what they share at the start is the prompt."""
   chosen = read_messages(columns["chosen"], f"{where}: 'chosen'")
   rejected = read_messages(columns["rejected"], f"{where}: 'rejected'")
@@ -139,7 +140,7 @@ def _split_conversations(columns, where):
   columns["chosen"], columns["rejected"] = chosen[shared:], rejected[shared:]
 
 
-def _is_chat(value):
+def _is_chat(value: Any) -> bool:
   return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
@@ -161,7 +162,7 @@ def read_messages(value: Any, where: str) -> list[Mapping[str, Any]]:
   return list(value)
 
 
-def _text(value, where):
+def _text(value: Any, where: str) -> str:
   """A text; one message is its content, several are lines `role: content`."""
   if _is_chat(value):
     messages = read_messages(value, where)
@@ -180,11 +181,11 @@ def _text(value, where):
   return value
 
 
-def _is_blank(value):
+def _is_blank(value: Any) -> bool:
   return isinstance(value, str) and not value.strip()
 
 
-def _number(value, where):
+def _number(value: Any, where: str) -> float:
   try:
     number = math.nan if isinstance(value, str | bool) else float(value)
   except (TypeError, ValueError, OverflowError):

@@ -1,5 +1,6 @@
 """Where rows come from: published texts, the lab, a file, or a TFDS name."""
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -20,6 +21,9 @@ FORMS = (
   "tfds:NAME[/CONFIG]",
 )
 
+# What is not a file, by what its name begins with.
+_NAMED = ("human_ratings", "xsum", "lab", "tfds")
+
 _VIEWS = {
   "demonstration": "demonstrations",
   "preference": "preferences",
@@ -28,54 +32,97 @@ _VIEWS = {
 }
 
 
-def open_source(
-  name: str, kind: str, split: str, *, data_dir: str
-) -> Sequence[dict[str, Any]]:
-  """Rows of one kind from one split, by random access.
+class Source:
+  """A place that rows come from, opened once.
 
-  A file is read and checked whole. Files, and TFDS datasets without the split
-  asked for, are split by a hash of the prompt: about 80, 10 and 10 %, all rows
-  of a prompt together, and no split empty; `xsum` is so by its documents. A
-  TFDS dataset that has only some splits keeps them, and gives up rows of
-  `train` for the others.
+  A file is read and parsed when its first rows are asked for, and not again:
+  its rows are checked once for each kind, and `rows` returns the same object
+  each time. Its first row has the columns.
+
+  Files, and TFDS datasets without the split asked for, are split by a hash of
+  the prompt: about 80, 10 and 10 %, all rows of a prompt together, and no split
+  empty; `xsum` is so by its documents. A TFDS dataset that has only some splits
+  keeps them, and gives up rows of `train` for the others.
 
   Args:
     name: one of `FORMS`; a domain is one of `human_ratings.DOMAINS`, and raters
       are a half of them, one of `human_ratings.RATERS`; words are how many of
       a document are kept at most, as `xsum.prompt` keeps them; for settings of
       the lab see `synthetic.lab_rows`.
-    kind: a key of `rows.NEEDED`.
-    split: one of `SPLITS`.
     data_dir: where prepared data are kept.
 
   Raises:
-    UserError: there is no such source, or a row of it cannot be used; names
-      the file and the line.
+    UserError: there is no such source.
   """
-  if kind not in rows.NEEDED:
-    raise errors.unknown("kind of data", kind, rows.NEEDED)
-  if split not in SPLITS:
-    raise errors.unknown("split", split, SPLITS)
-  if name.partition("/")[0].partition(":")[0] == "human_ratings":
-    return _human_ratings(name, kind, split, data_dir)
-  if name.partition(":")[0] == "lab":
-    made = lab_rows.rows(name.partition(":")[2], kind, split)
-    return [rows.canonical(row, kind, name) for row in made]
-  if name.partition(":")[0] == "xsum":
-    return _xsum(name, kind, split, data_dir)
-  if name.startswith("tfds:"):
-    return _from_tfds(name.removeprefix("tfds:"), kind, split, data_dir)
-  reader = _READERS.get(pathlib.Path(name).suffix)
-  if reader is None:
-    raise errors.unknown("data source", name, FORMS)
-  path = pathlib.Path(name)
-  try:
-    table = [rows.canonical(row, kind, where) for where, row in reader(path)]
-  except OSError as error:
-    reason = error.strerror or str(error).splitlines()[0]
-    raise errors.UserError(f"cannot read {path}: {reason}") from error
-  places = _split_by_prompt([row["prompt"] for row in table], SPLITS, name)
-  return [table[place] for place in places[split]]
+
+  def __init__(self, name: str, *, data_dir: str):
+    self.name = name
+    self._data_dir = data_dir
+    self._form = name.partition("/")[0].partition(":")[0]
+    self._reader = _READERS.get(pathlib.Path(name).suffix)
+    if self._form not in _NAMED and self._reader is None:
+      raise errors.unknown("data source", name, FORMS)
+    self._opened: dict[tuple[str, str], Sequence[dict[str, Any]]] = {}
+
+  def rows(self, kind: str, split: str) -> Sequence[dict[str, Any]]:
+    """Rows of one kind from one split, by random access.
+
+    Args:
+      kind: a key of `rows.NEEDED`.
+      split: one of `SPLITS`.
+
+    Raises:
+      UserError: a row cannot be used; names the file and the line.
+    """
+    if kind not in rows.NEEDED:
+      raise errors.unknown("kind of data", kind, rows.NEEDED)
+    if split not in SPLITS:
+      raise errors.unknown("split", split, SPLITS)
+    if (kind, split) not in self._opened:
+      self._opened |= {
+        (kind, part): table for part, table in self._open(kind, split).items()
+      }
+    return self._opened[kind, split]
+
+  def _open(
+    self, kind: str, split: str
+  ) -> Mapping[str, Sequence[dict[str, Any]]]:
+    """Split -> rows, of `split` and of those that are read along with it."""
+    setting = self.name.partition(":")[2]
+    match self._form:
+      case "human_ratings":
+        table = _human_ratings(self.name, kind, split, self._data_dir)
+        return {split: table}
+      case "lab":
+        drawn = lab_rows.rows(setting, kind, split)
+        return {split: [rows.canonical(row, kind, self.name) for row in drawn]}
+      case "tfds":
+        return {split: _from_tfds(setting, kind, split, self._data_dir)}
+      case "xsum":
+        return _xsum(self.name, kind, self._data_dir)
+    table = [rows.canonical(row, kind, where) for where, row in self._parsed]
+    indices = _split_by_prompt([r["prompt"] for r in table], SPLITS, self.name)
+    return {part: [table[i] for i in indices[part]] for part in SPLITS}
+
+  @functools.cached_property
+  def _parsed(self) -> list[tuple[str, Any]]:
+    """The rows of the file as they stand there, each with its place."""
+    try:
+      return list(self._reader(pathlib.Path(self.name)))
+    except OSError as error:
+      reason = error.strerror or str(error).splitlines()[0]
+      raise errors.UserError(f"cannot read {self.name}: {reason}") from error
+
+
+def open_source(
+  name: str, kind: str, split: str, *, data_dir: str
+) -> Sequence[dict[str, Any]]:
+  """Rows of one kind from one split of a `Source` that is asked once.
+
+  Raises:
+    UserError: there is no such source, or a row of it cannot be used.
+  """
+  return Source(name, data_dir=data_dir).rows(kind, split)
 
 
 def confident(
@@ -93,20 +140,22 @@ def confident(
   """
   if probability <= 0.5:
     return source
-  places = [
-    place
-    for place, row in enumerate(source)
+  indices = [
+    index
+    for index, row in enumerate(source)
     if max(row["probability"], 1 - row["probability"]) >= probability
   ]
-  if not places:
+  if not indices:
     raise errors.UserError(
       f"no pair of {name} has a preference probability of {probability:g} or"
       " more; lower data.min_probability"
     )
-  return _Part(source, places)
+  return _Part(source, indices)
 
 
-def _human_ratings(name, kind, split, data_dir):
+def _human_ratings(
+  name: str, kind: str, split: str, data_dir: str
+) -> Sequence[dict[str, Any]]:
   source, slash, domain = name.partition("/")
   _, colon, raters = source.partition(":")
   if colon and raters not in human_ratings.RATERS:
@@ -123,27 +172,36 @@ def _human_ratings(name, kind, split, data_dir):
   rated = _View(view, kind, name)
   if not domain:
     return rated
-  return _Part(rated, builder.places_of(view, domain))
+  return _Part(rated, builder.indices_of(view, domain))
 
 
-def _xsum(name, kind, split, data_dir):
-  _, colon, given = name.partition(":")
-  words = int(given) if given.isascii() and given.isdecimal() else 0
+def _xsum(
+  name: str, kind: str, data_dir: str
+) -> dict[str, list[dict[str, Any]]]:
+  _, colon, setting = name.partition(":")
+  words = int(setting) if setting.isascii() and setting.isdecimal() else 0
   if colon and not words:
     raise errors.UserError(
       f"'{name}': what stands behind 'xsum:' is how many words of a document"
       " are kept at most, at least 1, as in 'xsum:45'"
     )
   articles = xsum.read_source(pathlib.Path(data_dir) / "xsum")
-  places = _split_by_prompt([a.document for a in articles], SPLITS, name)
-  table = (
-    {"prompt": xsum.prompt(a.document, words or None), "response": a.summary}
-    for a in (articles[place] for place in places[split])
-  )
-  return [
-    rows.canonical(row, kind, f"{name} row {number}")
-    for number, row in enumerate(table)
-  ]
+  indices = _split_by_prompt([a.document for a in articles], SPLITS, name)
+
+  def row(index: int) -> dict[str, str]:
+    document, summary = articles[index]
+    return {
+      "prompt": xsum.prompt(document, words or None),
+      "response": summary,
+    }
+
+  return {
+    split: [
+      rows.canonical(row(index), kind, f"{name} row {number}")
+      for number, index in enumerate(indices[split])
+    ]
+    for split in SPLITS
+  }
 
 
 class _View(Sequence):
@@ -157,7 +215,7 @@ class _View(Sequence):
   def __len__(self) -> int:
     return len(self._source)
 
-  def __getitem__(self, index):
+  def __getitem__(self, index: int) -> dict[str, Any]:
     # TFDS raises ValueError here, which would not end a `for` loop.
     if not 0 <= index < len(self):
       raise IndexError(f"{self._name} has no row {index}")
@@ -170,25 +228,27 @@ class _View(Sequence):
 class _Part(Sequence):
   """Some rows of another sequence."""
 
-  def __init__(self, source: Sequence[dict[str, Any]], places: Sequence[int]):
+  def __init__(self, source: Sequence[dict[str, Any]], indices: Sequence[int]):
     self._source = source
-    self._places = places
+    self._indices = indices
 
   def __len__(self) -> int:
-    return len(self._places)
+    return len(self._indices)
 
-  def __getitem__(self, index):
-    return self._source[self._places[index]]
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    return self._source[self._indices[index]]
 
 
-def _from_tfds(name, kind, split, data_dir):
+def _from_tfds(
+  name: str, kind: str, split: str, data_dir: str
+) -> Sequence[dict[str, Any]]:
   library = builder.tfds()
   folder = _prepared(pathlib.Path(data_dir) / "tfds", name)
   try:
-    made = library.builder_from_directory(str(folder))
-    present = [part for part in SPLITS if part in made.info.splits]
+    dataset = library.builder_from_directory(str(folder))
+    present = [part for part in SPLITS if part in dataset.info.splits]
     opened = {
-      part: _View(made.as_data_source(split=part), kind, f"tfds:{name}")
+      part: _View(dataset.as_data_source(split=part), kind, f"tfds:{name}")
       for part in {split, "train"} & set(present)
     }
   except Exception as error:  # tfds raises many kinds, none of them its own
@@ -209,22 +269,24 @@ def _from_tfds(name, kind, split, data_dir):
       f"tfds:{name} has neither a split '{split}' nor 'train' to take it from"
     )
   every = opened["train"]
-  prompts = [every[place]["prompt"] for place in range(len(every))]
-  places = _split_by_prompt(prompts, ("train", *missing), f"tfds:{name}")
-  return _Part(every, places[split])
+  prompts = [every[index]["prompt"] for index in range(len(every))]
+  indices = _split_by_prompt(prompts, ("train", *missing), f"tfds:{name}")
+  return _Part(every, indices[split])
 
 
-def _prepared(root, name):
+def _prepared(root: pathlib.Path, name: str) -> pathlib.Path:
   """The folder of the newest version of a dataset, found without its code."""
-  within = root / name
-  if not name or ".." in pathlib.PurePath(name).parts or not within.is_dir():
-    have = sorted(path.name for path in root.glob("[!.]*") if path.is_dir())
-    have = [folder for folder in have if folder != "downloads"]
-    raise errors.unknown(f"prepared dataset in {root}", name, have or ["none"])
+  dataset = root / name
+  if not name or ".." in pathlib.PurePath(name).parts or not dataset.is_dir():
+    folders = sorted(path.name for path in root.glob("[!.]*") if path.is_dir())
+    folders = [folder for folder in folders if folder != "downloads"]
+    raise errors.unknown(
+      f"prepared dataset in {root}", name, folders or ["none"]
+    )
   versions = sorted(
     (
       info.parent
-      for info in within.glob("*/dataset_info.json")
+      for info in dataset.glob("*/dataset_info.json")
       if all(part.isdigit() for part in info.parent.name.split("."))
     ),
     key=lambda path: [int(part) for part in path.name.split(".")],
@@ -232,20 +294,20 @@ def _prepared(root, name):
   if versions:
     return versions[-1]
   configs = sorted(
-    {info.parent.parent.name for info in within.glob("*/*/dataset_info.json")}
+    {info.parent.parent.name for info in dataset.glob("*/*/dataset_info.json")}
   )
   if configs:
     raise errors.UserError(
       f"tfds:{name} has configs; choose one:"
       f" {', '.join(f'tfds:{name}/{config}' for config in configs)}"
     )
-  raise errors.UserError(f"{within} holds no prepared version of a dataset")
+  raise errors.UserError(f"{dataset} holds no prepared version of a dataset")
 
 
 def _split_by_prompt(
   prompts: Sequence[str], splits: Sequence[str], name: str
 ) -> Mapping[str, list[int]]:
-  """Deals places out by a hash of the prompt there; no split is empty.
+  """Split -> indices of prompts, by a hash of the prompt; no split is empty.
 
   About 10 % of the prompts go to each split but `train`, at least one and at
   most a quarter, so that few prompts are dealt out sensibly too.
@@ -253,7 +315,7 @@ def _split_by_prompt(
   if not prompts:
     raise errors.UserError(f"{name} holds no rows")
   keys = [" ".join(prompt.casefold().split()) for prompt in prompts]
-  ordered = sorted(set(keys), key=_place)
+  ordered = sorted(set(keys), key=_hashed)
   if len(ordered) < len(splits):
     raise errors.UserError(
       f"{name} has {len(ordered)} different prompts; at least {len(splits)} are"
@@ -267,23 +329,24 @@ def _split_by_prompt(
     if split == "train":
       continue
     share = sum(
-      0.1 * number <= _place(key) < 0.1 * (number + 1) for key in ordered
+      0.1 * number <= _hashed(key) < 0.1 * (number + 1) for key in ordered
     )
     for key in ordered[: max(1, min(share, most))]:
       assigned[key] = split
     ordered = [key for key in ordered if key not in assigned]
-  places: dict[str, list[int]] = {split: [] for split in splits}
-  for place, key in enumerate(keys):
-    places[assigned.get(key, "train")].append(place)
-  return places
+  indices: dict[str, list[int]] = {split: [] for split in splits}
+  for index, key in enumerate(keys):
+    indices[assigned.get(key, "train")].append(index)
+  return indices
 
 
-def _place(prompt):
+def _hashed(prompt: str) -> float:
+  """A number in [0, 1) that depends on the prompt alone."""
   digest = hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest()
   return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def _jsonl(path) -> Iterator[tuple[str, Any]]:
+def _jsonl(path: pathlib.Path) -> Iterator[tuple[str, Any]]:
   with path.open("rb") as file:
     for number, line in enumerate(file, start=1):
       if not line.strip():
@@ -297,7 +360,7 @@ def _jsonl(path) -> Iterator[tuple[str, Any]]:
       yield where, row
 
 
-def _parquet(path) -> Iterator[tuple[str, Any]]:
+def _parquet(path: pathlib.Path) -> Iterator[tuple[str, Any]]:
   try:
     import pyarrow
     import pyarrow.parquet

@@ -14,11 +14,11 @@ _SCALE = np.arange(-4, 5)
 _LONGEST = 200  # characters of a text in a sample
 
 
-def summarise(name: str, *, data_dir: str) -> str:
+def summarize(name: str, *, data_dir: str) -> str:
   """What is in a source, for a person to read; builds what is missing.
 
   Args:
-    name: what `sources.open_source` takes.
+    name: what `sources.Source` takes.
     data_dir: where prepared data are kept.
 
   Raises:
@@ -48,7 +48,7 @@ def agreement(ratings: Iterable[np.ndarray]) -> float:
   shares = shares[np.argsort(shares @ _SCALE, kind="stable")]
   means = shares @ _SCALE
   # P(a rating of the text < each value), a tie counting half; then summed over
-  # all texts before a place, so that no pair is visited.
+  # all texts before an index, so that no pair is visited.
   beaten = np.cumsum(shares, axis=1) - shares / 2
   before = np.concatenate([np.zeros((1, 9)), np.cumsum(beaten, axis=0)])
   # Means are ratios of small integers: 1e-9 only undoes their rounding.
@@ -107,12 +107,10 @@ def _human_ratings(data_dir: str) -> Iterator[str]:
 
 
 def _kinds(name: str, data_dir: str) -> Iterator[str]:
+  source = sources.Source(name, data_dir=data_dir)
   for kind in rows.NEEDED:  # demonstrations first: every source has them
     try:
-      opened = {
-        split: sources.open_source(name, kind, split, data_dir=data_dir)
-        for split in sources.SPLITS
-      }
+      opened = {split: source.rows(kind, split) for split in sources.SPLITS}
     except rows.MissingColumns as error:
       if kind == "demonstration":
         raise
@@ -131,7 +129,7 @@ def _line(title: str, cells: Iterable[str]) -> str:
 def _shown(row: Mapping[str, Any]) -> str:
   """A row as JSON, long texts cut and numbers rounded."""
 
-  def short(value):
+  def short(value: Any) -> Any:
     if not isinstance(value, str):
       return float(f"{value:.6g}")
     return f"{value[:_LONGEST]}..." if len(value) > _LONGEST else value

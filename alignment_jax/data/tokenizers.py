@@ -184,7 +184,7 @@ PROBE = (
 
 @runtime_checkable
 class Tokenizer(Protocol):
-  """What the library asks of a tokenizer; see `SentencePieceTokenizer`."""
+  """What batches are made with; see `SentencePieceTokenizer`."""
 
   pad_id: int
   eos_id: int
@@ -192,8 +192,6 @@ class Tokenizer(Protocol):
   prompt_suffix: list[int]
 
   def encode(self, text: str) -> list[int]: ...
-
-  def decode(self, ids: Iterable[int] | np.ndarray) -> str: ...
 
 
 def tokenizer_fingerprint(tokenizer: Tokenizer) -> list[int]:

@@ -52,7 +52,7 @@ def rollout_judge(
   decode = setup.tokenizer.decode
 
   def references(index: int) -> list[str | None]:
-    rows = loader.places(index)
+    rows = loader.indices(index)
     return [loader.source[row].get("response") for row in rows]
 
   if kind == "none":

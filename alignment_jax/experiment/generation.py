@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from alignment_jax import errors, models, parallel, sampling
-from alignment_jax.data import formatting, rows
+from alignment_jax.data import padding, rows
 from alignment_jax.experiment import conversion, folder, methods, stage_folder
 from alignment_jax.rollouts.revisions import self_revise
 
@@ -135,7 +135,7 @@ def generate(
       " stage of srpo, or 0 revisions"
     )
   texts = [_text(policy, prompt, chat, path) for prompt in prompts]
-  tokens, cut = formatting.prompt_tokens(
+  tokens, cut = padding.prompt_tokens(
     policy.tokenizer, texts, length=policy.prompt_length
   )
   if cut and parallel.is_main_process():

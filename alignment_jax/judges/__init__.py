@@ -1,4 +1,4 @@
-"""Who says how good a response is: rules, networks, and worlds made up.
+"""Who says how good a response is: rules, programs, and the lab.
 
 A reward judge is `(prompts, responses, references=None) -> rewards`: N texts
 each in, float32 [N] out, larger is better; `JUDGES` maps a name to what builds
@@ -15,9 +15,10 @@ import numpy as np
 
 from alignment_jax import errors
 from alignment_jax.judges import (
-  answers,
   base,
+  exact_match,
   length,
+  numeric_match,
   regex,
   rouge,
   sentiment,
@@ -26,7 +27,7 @@ from alignment_jax.judges import (
 from alignment_jax.synthetic import text_judges
 
 JUDGES = {
-  "exact_match": answers.exact_match_judge,
+  "exact_match": exact_match.exact_match_judge,
   "format": regex.format_judge,
   "full_regex": regex.full_regex_judge,
   "lab_class": text_judges.lab_class_judge,
@@ -34,7 +35,7 @@ JUDGES = {
   "lab_proxy": text_judges.lab_proxy_judge,
   "length": length.length_judge,
   "length_target": length.length_target_judge,
-  "numeric_answer": answers.numeric_answer_judge,
+  "numeric_answer": numeric_match.numeric_answer_judge,
   "regex": regex.regex_judge,
   "rouge": rouge.rouge_judge,
   "unit_tests": unit_tests.unit_tests_judge,

@@ -1,6 +1,6 @@
 """How long a text is: as a reward of its own, or the distance to a target."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def length_target_judge(
   return _of_length(unit, lambda length: -abs(length - target))
 
 
-def _of_length(unit, reward):
+def _of_length(unit: str, reward: Callable[[int], float]) -> base.RewardJudge:
   if unit not in UNITS:
     raise errors.unknown("unit of length", unit, UNITS)
   count = UNITS[unit]

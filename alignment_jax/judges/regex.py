@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ def regex_judge(
     missing: reward without one.
 
   Raises:
-    UserError: the pattern is no regular expression.
+    UserError: the pattern is not a regular expression.
   """
   return _of_response(_compiled(pattern).search, found, missing)
 
@@ -67,23 +68,25 @@ def format_judge(
   text = r"\s*".join(f"<{tag}>(?P<{tag}>{content})</{tag}>" for tag in tags)
   pattern = re.compile(rf"\s*{text}\s*", re.DOTALL)
 
-  def matches(response):
+  def matches(response: str) -> bool:
     match = pattern.fullmatch(response)
     return match is not None and all(part.strip() for part in match.groups())
 
   return _of_response(matches, found, missing)
 
 
-def _compiled(pattern):
+def _compiled(pattern: str) -> re.Pattern[str]:
   try:
     return re.compile(pattern)
   except re.error as error:
     raise errors.UserError(
-      f"'{pattern}' is no regular expression: {error}; see Python's `re`"
+      f"'{pattern}' is not a regular expression: {error}; see Python's `re`"
     ) from error
 
 
-def _of_response(matches: Callable, found, missing):
+def _of_response(
+  matches: Callable[[str], Any], found: float, missing: float
+) -> base.RewardJudge:
   def judge(
     prompts: Sequence[str],
     responses: Sequence[str],

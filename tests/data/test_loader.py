@@ -143,7 +143,7 @@ def test_a_batch_of_prompts_has_those_of_the_demonstrations():
 
 def test_a_batch_says_where_its_rows_are():
   loader = make(count=5)
-  assert which(loader.batch(2)[0]) == loader.places(2)
+  assert which(loader.batch(2)[0]) == loader.indices(2)
 
 
 def test_rewards_have_mean_zero_and_variance_one_over_the_data():

@@ -4,7 +4,7 @@ import pytest
 
 from alignment_jax import errors
 from alignment_jax.data import sources
-from alignment_jax.data.sources import open_source
+from alignment_jax.data.sources import Source, open_source
 
 SPLITS = ("train", "validation", "test")
 
@@ -149,6 +149,29 @@ def test_a_bad_line_is_named(tmp_path, line, message):
   with pytest.raises(errors.UserError, match=message) as caught:
     open_source(str(path), "preference", "train", data_dir="")
   assert str(path) in str(caught.value)
+
+
+def test_a_source_is_parsed_once_and_checked_once_for_each_kind(
+  tmp_path, monkeypatch
+):
+  name = jsonl(tmp_path / "pairs.jsonl", pairs(20))
+  source = Source(name, data_dir="")
+  first = {
+    (kind, split): source.rows(kind, split)
+    for kind in ("preference", "prompt")
+    for split in SPLITS
+  }
+  (tmp_path / "pairs.jsonl").unlink()  # nothing is read any more
+  assert all(source.rows(*part) is table for part, table in first.items())
+  response = source.rows("demonstration", "test")[0]["response"]
+  assert response == source.rows("preference", "test")[0]["chosen"]
+
+
+def test_a_source_reads_nothing_before_it_is_asked(tmp_path):
+  name = str(tmp_path / "later.jsonl")
+  source = Source(name, data_dir="")
+  jsonl(tmp_path / "later.jsonl", pairs(20))
+  assert len(source.rows("preference", "train")) >= 10
 
 
 def test_a_bad_row_of_parquet_is_named(tmp_path):

@@ -55,7 +55,7 @@ def test_texts_of_no_clear_order_have_no_agreement():
 
 
 def test_the_human_ratings_are_counted(data_dir):
-  lines = summary.summarise("human_ratings", data_dir=str(data_dir))
+  lines = summary.summarize("human_ratings", data_dir=str(data_dir))
   table = {line[:26].strip(): line[26:].split() for line in lines.splitlines()}
   assert table["read"] == ["60"] * 4 + ["240"]
   assert table["left out: copies, merged"] == ["0"] * 5
@@ -79,7 +79,7 @@ def test_a_file_of_pairs_gives_two_kinds_and_says_why_not_the_third(tmp_path):
   rows = [
     {"prompt": f"q {i}", "chosen": "a" * 500, "rejected": "b"} for i in range(4)
   ]
-  lines = summary.summarise(
+  lines = summary.summarize(
     write(tmp_path / "mine.jsonl", rows), data_dir="nowhere"
   ).splitlines()
   counts = "train 2, validation 1, test 1"
@@ -90,7 +90,7 @@ def test_a_file_of_pairs_gives_two_kinds_and_says_why_not_the_third(tmp_path):
 
 
 def test_a_prepared_dataset_is_summarised(prepared):
-  lines = summary.summarise(
+  lines = summary.summarize(
     "tfds:human_ratings/feedback", data_dir=str(prepared)
   ).splitlines()
   kinds = [line.partition(":")[0] for line in lines]
@@ -100,7 +100,7 @@ def test_a_prepared_dataset_is_summarised(prepared):
 def test_a_row_that_cannot_be_used_is_an_error(tmp_path):
   rows = [{"prompt": "p", "response": ""}]
   with pytest.raises(errors.UserError, match="line 1: 'response' is empty"):
-    summary.summarise(write(tmp_path / "a.jsonl", rows), data_dir="nowhere")
+    summary.summarize(write(tmp_path / "a.jsonl", rows), data_dir="nowhere")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from ml_collections import config_dict
 
 from alignment_jax import data, errors, experiment, parallel, types
-from alignment_jax.data import formatting
+from alignment_jax.data import padding
 from alignment_jax.experiment import (
   feedback_from_config,
   reading,
@@ -141,7 +141,7 @@ def test_a_judge_of_two_texts_meets_every_pair(judged, source):
   tokenizer, mesh = setup.tokenizer, setup.mesh
   texts = ["a", "b", "c"]
   encoded = [tokenizer.encode(text) for text in texts]
-  said = formatting.right_padded(encoded, max(map(len, encoded)), 0)
+  said = padding.right_padded(encoded, max(map(len, encoded)), 0)
   responses = jax.tree.map(lambda a: jnp.asarray(a)[None], said)
   rollout = types.Rollout(
     prompt=jax.tree.map(lambda a: a[:, 0], responses),
@@ -166,7 +166,7 @@ def learns_by(judge, feedback, judged, rows, said, written=None):
   tokenizer, mesh = setup.tokenizer, setup.mesh
 
   def tokens(texts):
-    return formatting.right_padded(list(map(tokenizer.encode, texts)), 24, 0)
+    return padding.right_padded(list(map(tokenizer.encode, texts)), 24, 0)
 
   responses = jax.tree.map(lambda a: a[:, None], tokens(said))
   rollout = types.Rollout(
@@ -208,7 +208,7 @@ def test_a_judge_sees_what_a_person_answered_to_each_prompt(
 ):
   rows = [{"prompt": "the", "response": word} for word in words[:4]]
   loader = loader_of(data.load_tokenizer(judged / "tokenizer.model"), rows, 2)
-  written = [rows[place]["response"] for place in loader.places(1)]
+  written = [rows[place]["response"] for place in loader.indices(1)]
   right = learns_by(
     {"name": "rouge"}, "reward", (judged, source), rows, written
   )

@@ -25,7 +25,7 @@ def test_a_full_pattern_matches_the_whole_response():
 
 def test_a_broken_pattern_is_named():
   for judge in (regex.regex_judge, regex.full_regex_judge):
-    with pytest.raises(errors.UserError, match=r"'\(' is no regular"):
+    with pytest.raises(errors.UserError, match=r"'\(' is not a regular"):
       judge(pattern="(")
 
 

@@ -1,4 +1,4 @@
-"""What the library needs of the `hf` extra: nothing but where it says so."""
+"""What importing the data room costs, and what it needs of the `hf` extra."""
 
 import os
 import pathlib
@@ -140,3 +140,20 @@ def test_a_gguf_tokenizer_has_what_its_metadata_say():
     {**GGUF, "tokenizer.ggml.add_bos_token": False}
   )
   assert bare.prompt_prefix == []
+
+
+def test_what_prepares_data_imports_no_jax(tmp_path):
+  printed, _ = run(
+    """
+import sys
+from alignment_jax import data, judges, synthetic
+from alignment_jax.data import chat, formatting, rows, summary, xsum
+assert data.open_source("lab:rows=8", "preference", "train", data_dir="")
+assert judges.build("lab_gold")(["a"], ["b"]).shape == (1,)
+print([name for name in ("jax", "flax", "transformers") if name in sys.modules])
+assert data.Loader.__name__ == "Loader"
+print("jax" in sys.modules)
+""",
+    tmp_path,
+  )
+  assert printed.splitlines() == ["[]", "True"]

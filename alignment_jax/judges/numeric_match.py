@@ -1,4 +1,4 @@
-r"""Whether the final answer is right: the same text, or the same number.
+r"""Whether the final number of a response is that of the reference.
 
 The number of a text stands in its last `\boxed{...}`, else behind its last
 `####`, as in GSM8K (Cobbe et al., 2021, arXiv:2110.14168), else it is the last
@@ -23,33 +23,6 @@ _FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}")
 # What a policy writes must not cost an integer of a million digits.
 _LONGEST_NUMBER = 100
 _LARGEST_EXPONENT = 99
-
-
-def exact_match_judge() -> base.RewardJudge:
-  """1 where the response is the reference, else 0.
-
-  Both are compared without regard to case and to the amount of white space.
-
-  Raises:
-    UserError: when judging, a prompt without a reference.
-  """
-
-  def judge(
-    prompts: Sequence[str],
-    responses: Sequence[str],
-    references: base.References = None,
-  ) -> base.Rewards:
-    base.require_one_each(references, prompts=prompts, responses=responses)
-    known = base.require_references("exact_match", prompts, references)
-    return np.asarray(
-      [
-        _folded(response) == _folded(reference)
-        for response, reference in zip(responses, known, strict=True)
-      ],
-      np.float32,
-    )
-
-  return judge
 
 
 def numeric_answer_judge(*, tolerance: float = 0.0) -> base.RewardJudge:
@@ -83,14 +56,14 @@ def numeric_answer_judge(*, tolerance: float = 0.0) -> base.RewardJudge:
     for index, (response, reference) in enumerate(
       zip(responses, known, strict=True)
     ):
-      truth, said = final_number(reference), final_number(response)
+      truth, answer = final_number(reference), final_number(response)
       if truth is None:
         raise base.JudgeError(
           f"the judge 'numeric_answer' finds no number in reference {index}"
           f" ({base.shortened(reference)}); mend the data, or choose"
           " 'exact_match' for answers that are words"
         )
-      rewards.append(said is not None and abs(said - truth) <= allowed)
+      rewards.append(answer is not None and abs(answer - truth) <= allowed)
     return np.asarray(rewards, np.float32)
 
   return judge
@@ -102,19 +75,19 @@ def final_number(text: str) -> Fraction | None:
   boxed = _last_boxed(text)
   _, marked, behind = text.rpartition("####")
   if boxed is not None:
-    found = _numbers(boxed)[-1:]
+    numbers = _numbers(boxed)[-1:]
   elif marked:
-    found = _numbers(behind)[:1]
+    numbers = _numbers(behind)[:1]
   else:
-    found = _numbers(text)[-1:]
-  return _value(found[0]) if found else None
+    numbers = _numbers(text)[-1:]
+  return _value(numbers[0]) if numbers else None
 
 
-def _numbers(text):
+def _numbers(text: str) -> list[str]:
   return _NUMBER.findall(_FRACTION.sub(r"\1/\2", text))
 
 
-def _last_boxed(text):
+def _last_boxed(text: str) -> str | None:
   r"""What the last `\boxed{...}` holds, braces inside it included."""
   _, marked, rest = text.rpartition(r"\boxed{")
   if not marked:
@@ -127,7 +100,7 @@ def _last_boxed(text):
   return rest  # cut off before it closed
 
 
-def _value(number):
+def _value(number: str) -> Fraction | None:
   if len(number) > _LONGEST_NUMBER:
     return None
   number, _, denominator = number.replace(",", "").partition("/")
@@ -137,7 +110,3 @@ def _value(number):
   if denominator and int(denominator) == 0:
     return None
   return Fraction(number) / int(denominator or 1)
-
-
-def _folded(text):
-  return " ".join(text.casefold().split())
