@@ -82,7 +82,7 @@ class Run:
       algorithm.rollouts, judge, batches, KEY, mesh=generator
     )
     self.finish = batch_sources.preparer(algorithm.rollouts, learner)
-    self.place = asynchronous.placer(generator, self.model.axes)
+    self.transfer = asynchronous.transfer_to(generator, self.model.axes)
     self.update = parallel.jit(
       step.make_update(algorithm, self.optimizer, epochs=EPOCHS.value),
       donate_argnums=0,
@@ -106,7 +106,7 @@ class Run:
     with asynchronous.Asynchronous(
       self.make,
       self.finish,
-      place=self.place,
+      transfer=self.transfer,
       start=0,
       steps=STEPS.value + WARM,
       staleness=staleness,

@@ -133,7 +133,7 @@ def _svg(draw: Draw, height: float = 2.5) -> str:
   except ImportError as error:
     raise errors.not_installed("matplotlib", extra="viz") from error
 
-  settings = {
+  settings: dict[Any, Any] = {
     "svg.hashsalt": "alignment-jax",
     "svg.fonttype": "none",  # real text: small, searchable, the page's font
     "text.parse_math": False,  # a name may hold a dollar sign

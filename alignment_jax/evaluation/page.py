@@ -46,7 +46,9 @@ def render(**values: Any) -> str:
     "percent": percent,
     "words": lambda text: re.split(r"(\s+)", text),
   }
-  source = importlib.resources.files(__package__).joinpath(TEMPLATE)
+  source = importlib.resources.files("alignment_jax.evaluation").joinpath(
+    TEMPLATE
+  )
   template = environment.from_string(source.read_text("utf-8"))
   return _unique_ids(template.render(values))
 

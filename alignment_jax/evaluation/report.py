@@ -218,9 +218,10 @@ def compose_story(report: Report) -> str:
 
 
 def _win_rate_story(first: WinRate) -> list[str]:
-  if first.low > 0.5:
+  low, high = float(first.low), float(first.high)
+  if low > 0.5:
     verdict = "That is more than the choice of prompts explains"
-  elif first.high < 0.5:
+  elif high < 0.5:
     verdict = "The training made it worse, by this judge"
   else:
     verdict = "The interval holds 50\u202f%, so this is no clear difference"
@@ -232,10 +233,10 @@ def _win_rate_story(first: WinRate) -> list[str]:
     f" {page.number(first.count)} prompts against {first.against},"
     f" judged by {first.judge}{ties}.",
   ]
-  if math.isfinite(first.low) and math.isfinite(first.high):
+  if math.isfinite(low) and math.isfinite(high):
     sentences.append(
-      f"{verdict} (95\u202f% interval {page.percent(first.low)} to"
-      f" {page.percent(first.high)})."
+      f"{verdict} (95\u202f% interval {page.percent(low)} to"
+      f" {page.percent(high)})."
     )
   return sentences
 

@@ -142,7 +142,7 @@ def _batch_source(
       rollouts, judge, loader.batch, key, mesh=setup.generator
     ),
     batch_sources.preparer(rollouts, mesh),
-    place=asynchronous.placer(setup.generator, setup.model.axes),
+    transfer=asynchronous.transfer_to(setup.generator, setup.model.axes),
     start=steps.start,
     steps=steps.stop,
     staleness=staleness,

@@ -25,6 +25,12 @@ from alignment_jax.training.state import TrainState
 
 POLL_SECONDS = 1.0
 
+# (step, version, trainable, slow) -> the scored rollout of that step
+MakeRollout = Callable[[int, int, Any, Any], Any]
+# (step, state, scored rollout) -> the batch of that step, and its numbers
+MakeBatch = Callable[[int, Any, Any], tuple[Any, Mapping[str, Any]]]
+Transfer = Callable[[PyTree], PyTree]
+
 
 def version_of(step: int, *, staleness: int, restart_every: int) -> int:
   """How many updates the parameters had that sample the rollout of `step`."""
@@ -32,14 +38,15 @@ def version_of(step: int, *, staleness: int, restart_every: int) -> int:
 
 
 class Asynchronous:
-  """A feed whose rollouts are made by a thread, on devices of its own.
+  """A source of batches whose rollouts a thread samples, on its own devices.
 
   A context manager: leaving it ends the thread.
 
   Args:
-    make: from `batch_sources.sampler`, on the generator's devices.
-    finish: from `batch_sources.preparer`, on the learner's.
-    place: the parameters that sample -> themselves on the generator's devices.
+    make_rollout: from `batch_sources.sampler`, on the generator's devices.
+    make_batch: from `batch_sources.preparer`, on the learner's.
+    transfer: from `transfer_to`: parameters -> themselves on the generator's
+      devices.
     start: the first step.
     steps: one past the last.
     staleness: versions that a rollout may lag behind; 0 samples with the
@@ -50,10 +57,10 @@ class Asynchronous:
 
   def __init__(
     self,
-    make: Callable,
-    finish: Callable,
+    make_rollout: MakeRollout,
+    make_batch: MakeBatch,
     *,
-    place: Callable[[PyTree], PyTree],
+    transfer: Transfer,
     start: int,
     steps: int,
     staleness: int,
@@ -61,7 +68,8 @@ class Asynchronous:
   ):
     if staleness < 0:
       raise ValueError(f"staleness must be >= 0, got {staleness}")
-    self._make, self._finish, self._place = make, finish, place
+    self._make_rollout, self._make_batch = make_rollout, make_batch
+    self._transfer = transfer
     self._steps = range(start, steps)
     self._needed = {
       step: max(
@@ -72,18 +80,21 @@ class Asynchronous:
     }
     self._versions: dict[int, Any] = {}
     self._published = threading.Condition()
-    # At most so many finished rollouts wait; the generator waits then.
-    self._done: queue.Queue = queue.Queue(maxsize=max(1, staleness))
+    # Further rollouts would only wait: the generator stops until one is taken.
+    self._done: queue.Queue[tuple[int, Any]] = queue.Queue(
+      maxsize=max(1, staleness)
+    )
     self._stopped = threading.Event()
     self._thread = threading.Thread(
       target=self._generate, name="generator", daemon=True
     )
 
-  def __enter__(self):
+  def __enter__(self) -> "Asynchronous":
     self._thread.start()
     return self
 
-  def __exit__(self, *exception):
+  def __exit__(self, *exception: object) -> None:
+    del exception
     self._stopped.set()
     with self._published:
       self._published.notify_all()
@@ -98,19 +109,19 @@ class Asynchronous:
       BatchSourceError: the generator failed.
     """
     if step in self._needed.values():
-      # Copies: the update gives its state away.
-      params = self._place(
+      # Copies, for the update donates the buffers of its state.
+      params = self._transfer(
         jax.tree.map(jnp.copy, (state.trainable, state.slow))
       )
       with self._published:
         self._versions[step] = params
         self._published.notify_all()
-    return self._finish(step, state, self._next(step))
+    return self._make_batch(step, state, self._next(step))
 
-  def _next(self, step):
+  def _next(self, step: int) -> Any:
     while True:
       try:
-        made, result = self._done.get(timeout=POLL_SECONDS)
+        number, result = self._done.get(timeout=POLL_SECONDS)
       except queue.Empty:
         if not self._thread.is_alive():
           raise batch_sources.BatchSourceError(
@@ -121,24 +132,24 @@ class Asynchronous:
         raise result
       if isinstance(result, BaseException):
         raise batch_sources.BatchSourceError(
-          f"the generator failed at step {made}: {result!r}"
+          f"the generator failed at step {number}: {result!r}"
         ) from result
       return result
 
-  def _generate(self):
+  def _generate(self) -> None:
     for step in self._steps:
       try:
         params = self._version(self._needed[step])
         if params is None:
           return
-        result = self._make(step, self._needed[step], *params)
-      except BaseException as error:  # handed over: the learner raises it
+        result = self._make_rollout(step, self._needed[step], *params)
+      except BaseException as error:  # the learner raises it
         self._put(step, error)
         return
       self._put(step, result)
 
-  def _version(self, version):
-    """These parameters, when they are there; None if it is time to stop."""
+  def _version(self, version: int) -> tuple[PyTree, PyTree] | None:
+    """Waits for these parameters; None when it is time to stop."""
     with self._published:
       self._published.wait_for(
         lambda: version in self._versions or self._stopped.is_set()
@@ -149,7 +160,7 @@ class Asynchronous:
         del self._versions[old]
       return self._versions[version]
 
-  def _put(self, step, result):
+  def _put(self, step: int, result: Any) -> None:
     while not self._stopped.is_set():
       try:
         self._done.put((step, result), timeout=POLL_SECONDS)
@@ -158,10 +169,10 @@ class Asynchronous:
         continue
 
 
-def placer(mesh: jax.sharding.Mesh, axes: PyTree) -> Callable:
-  """Copies of parameters on a mesh, split as `parallel.shardings` says."""
+def transfer_to(mesh: jax.sharding.Mesh, axes: PyTree) -> Transfer:
+  """Puts parameters on a mesh, split as `parallel.shardings` says."""
 
-  def place(tree):
+  def transfer(tree: PyTree) -> PyTree:
     return jax.device_put(tree, parallel.shardings(mesh, tree, axes))
 
-  return place
+  return transfer

@@ -21,7 +21,7 @@ class Checkpoints:
   A context manager: leaving it waits for what is still being written.
   """
 
-  def __init__(self, directory: pathlib.Path, *, keep: int = 2):
+  def __init__(self, directory: pathlib.Path, *, keep: int = 2) -> None:
     self._directory = directory
     self._manager = ocp.CheckpointManager(
       directory.absolute(),
@@ -34,7 +34,7 @@ class Checkpoints:
     return self._manager.latest_step()
 
   def save(self, step: int, state: PyTree, meta: dict[str, Any]) -> None:
-    """Writes in the background; a step that is there already is kept."""
+    """Writes in the background; a step that is there already stays."""
     if step == self.latest():
       return
     self._manager.save(
@@ -45,7 +45,7 @@ class Checkpoints:
     )
 
   def restore(self, step: int, target: PyTree) -> PyTree:
-    """The state of that step, placed as `target` says.
+    """The state of that step, on the devices that `target` says.
 
     Args:
       step: from `latest`.
@@ -57,14 +57,15 @@ class Checkpoints:
     try:
       return self._manager.restore(
         step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
-      ).state
+      )["state"]
     except (ValueError, KeyError, FileNotFoundError) as error:
       raise _unreadable(self._directory / str(step), error) from error
 
-  def __enter__(self):
+  def __enter__(self) -> "Checkpoints":
     return self
 
-  def __exit__(self, *exception):
+  def __exit__(self, *exception: object) -> None:
+    del exception
     self._manager.wait_until_finished()
     self._manager.close()
 
@@ -76,7 +77,7 @@ def save_tree(path: pathlib.Path, tree: PyTree) -> None:
 
 
 def restore_tree(path: pathlib.Path, target: PyTree) -> PyTree:
-  """What `save_tree` wrote, or a part of it, placed as `target` says.
+  """What `save_tree` wrote, or a part of it, on the devices of `target`.
 
   Args:
     path: as saved.
@@ -105,7 +106,7 @@ def restore_tree(path: pathlib.Path, target: PyTree) -> PyTree:
 
 
 def target_of(tree: PyTree, shardings: PyTree) -> PyTree:
-  """Shapes and dtypes of `tree`, to be placed by `shardings`."""
+  """Shapes and dtypes of `tree`, with where `shardings` puts its leaves."""
   return jax.tree.map(
     lambda leaf, sharding: jax.ShapeDtypeStruct(
       leaf.shape, leaf.dtype, sharding=sharding
@@ -115,7 +116,7 @@ def target_of(tree: PyTree, shardings: PyTree) -> PyTree:
   )
 
 
-def _unreadable(path, error):
+def _unreadable(path: pathlib.Path, error: Exception) -> errors.UserError:
   reason = str(error).strip().splitlines()[0][:300]
   return errors.UserError(
     f"checkpoint {path} does not fit this model and optimizer: {reason}"

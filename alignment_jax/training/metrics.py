@@ -13,7 +13,7 @@ import pathlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, SupportsFloat
+from typing import Any, Protocol, SupportsFloat, runtime_checkable
 
 import numpy as np
 
@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 10.0  # where no terminal can show a bar
 SHOWN = 4  # metrics on a line: the loss and the first three of the others
-_NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 class MetricsWriter:
@@ -59,9 +58,9 @@ class MetricsWriter:
     progress: bool,
     headline: Sequence[str] = (),
     enabled: bool = True,
-  ):
+  ) -> None:
     self._closed = False
-    self._sinks: list[Any] = []
+    self._sinks: list[_Sink] = []
     if not enabled:
       return
     workdir = pathlib.Path(workdir)
@@ -118,11 +117,21 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, int | float]]:
   """
   return [
     {
-      name: _NON_FINITE.get(value, value) if isinstance(value, str) else value
+      # What is not finite was written as "nan", "inf" or "-inf".
+      name: float(value) if isinstance(value, str) else value
       for name, value in row.items()
     }
     for _, row in _lines(pathlib.Path(path))
   ]
+
+
+@runtime_checkable
+class _Sink(Protocol):
+  """Where the metrics of a step go."""
+
+  def write(self, step: int, metrics: Mapping[str, float]) -> None: ...
+
+  def close(self) -> None: ...
 
 
 def _number(name: str, value: Any) -> float:
@@ -134,7 +143,7 @@ def _number(name: str, value: Any) -> float:
 
 
 def _lines(path: pathlib.Path) -> list[tuple[bytes, dict[str, Any]]]:
-  """Each whole line as it stands, and its meaning."""
+  """Each whole line, and the row that it holds."""
   try:
     lines = path.read_bytes().splitlines()
   except FileNotFoundError:
@@ -160,14 +169,14 @@ def _lines(path: pathlib.Path) -> list[tuple[bytes, dict[str, Any]]]:
 class _JsonLines:
   """`metrics.jsonl`, first cut back to the steps that still count."""
 
-  def __init__(self, path: pathlib.Path, start_step: int):
+  def __init__(self, path: pathlib.Path, start_step: int) -> None:
     if path.exists():
-      kept = [
+      lines = [
         line + b"\n"
         for line, row in _lines(path)
         if start_step > 0 and row["step"] <= start_step
       ]
-      files.write_bytes(path, b"".join(kept))
+      files.write_bytes(path, b"".join(lines))
     self._file = open(path, "a", encoding="utf-8")
 
   def write(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -184,17 +193,19 @@ class _JsonLines:
 
 
 class _TensorBoard:
-  """An event file written record by record, with no TensorFlow and no thread.
+  """An event file, record by record, with no TensorFlow and no thread.
 
   `tensorboard.summary.Writer` would import TensorFlow where it is installed,
   and has no word for a restart.
   """
 
-  def __init__(self, directory: pathlib.Path, start_step: int):
+  def __init__(self, directory: pathlib.Path, start_step: int) -> None:
     from tensorboard.compat.proto import event_pb2, summary_pb2
     from tensorboard.summary.writer import record_writer
 
-    self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+    events: Any = event_pb2  # its classes are made when it is imported
+    summaries: Any = summary_pb2
+    self._event, self._summary = events.Event, summaries.Summary
     directory.mkdir(parents=True, exist_ok=True)
     # TensorBoard reads files in the order of their names; the count keeps it
     # where two starts fall into one second.
@@ -206,7 +217,7 @@ class _TensorBoard:
     # of a directory hides nothing, so a fresh run writes one too.
     self._add(
       step=start_step + 1 if start_step > 0 else 0,
-      session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START),
+      session_log=events.SessionLog(status=events.SessionLog.START),
     )
     self._records.flush()
 
@@ -228,7 +239,7 @@ class _TensorBoard:
 
 def _progress(
   title: str, start_step: int, total_steps: int, names: Sequence[str]
-) -> "_Bar | _PlainLines":
+) -> _Sink:
   """A bar on a terminal; lines elsewhere, and where rich is missing."""
   if sys.stderr.isatty():
     try:
@@ -248,7 +259,7 @@ def _summary(metrics: Mapping[str, float], names: Sequence[str]) -> str:
 class _Bar:
   def __init__(
     self, title: str, start_step: int, total_steps: int, names: Sequence[str]
-  ):
+  ) -> None:
     from rich import console, progress
 
     self._names = names
@@ -267,12 +278,10 @@ class _Bar:
     self._progress.start()
 
   def write(self, step: int, metrics: Mapping[str, float]) -> None:
-    fields = {"completed": step}
-    if summary := _summary(
-      metrics, self._names
-    ):  # an evaluation's line keeps the last loss
-      fields["summary"] = summary
-    self._progress.update(self._task, **fields)
+    self._progress.update(self._task, completed=step)
+    # An evaluation has a line of its own: the last loss stays in sight.
+    if summary := _summary(metrics, self._names):
+      self._progress.update(self._task, summary=summary)
 
   def close(self) -> None:
     self._progress.stop()
@@ -281,7 +290,7 @@ class _Bar:
 class _PlainLines:
   def __init__(
     self, title: str, start_step: int, total_steps: int, names: Sequence[str]
-  ):
+  ) -> None:
     self._title, self._total, self._names = title, total_steps, names
     self._start_step, self._start_time = start_step, time.monotonic()
     self._next_time = -math.inf

@@ -105,7 +105,7 @@ def run(workdir, staleness, *, judge=judge, steps=STEPS, versions=None):
     with asynchronous.Asynchronous(
       batch_sources.sampler(COLLECT, judge, prompts, KEY, mesh=generator),
       batch_sources.preparer(COLLECT, learner),
-      place=asynchronous.placer(generator, {}),
+      transfer=asynchronous.transfer_to(generator, {}),
       start=start,
       steps=steps,
       staleness=staleness,
