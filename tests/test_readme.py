@@ -1,4 +1,4 @@
-"""The commands in README.md exist: targets, scripts, configs, flags, extras."""
+"""README and docs name what exists: targets, scripts, configs, flags, links."""
 
 import ast
 import re
@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from alignment_jax.algorithms import ALGORITHMS
+
 ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [
+  *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
+  ROOT / "notebooks" / "README.md",
+  *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 # Flags that absl gives every script.
 ABSL_FLAGS = {"help", "helpfull", "helpshort", "logtostderr", "verbosity"}
@@ -18,9 +26,16 @@ def commands(markdown: str) -> Iterator[list[str]]:
   """The words of every command in the fenced bash blocks."""
   for block in re.findall(r"^```bash\n(.*?)^```", markdown, re.S | re.M):
     for line in block.replace("\\\n", " ").splitlines():
-      for command in re.split(r"&&|\|\||[;|]", line):
-        if words := shlex.split(command.removeprefix("$ "), comments=True):
-          yield words
+      lexer = shlex.shlex(line, posix=True, punctuation_chars="|;&")
+      lexer.whitespace_split = True
+      words: list[str] = []
+      for word in (*lexer, ";"):
+        if word and not word.strip("|;&"):
+          if words:
+            yield words
+          words = []
+        elif word != "$":
+          words.append(word)
 
 
 def is_defined_in_makefile(word: str, makefile: str) -> bool:
@@ -58,20 +73,75 @@ def problems(markdown: str, root: Path) -> list[str]:
       if script is not None and (flag := re.match(r"--([\w]+)", word)):
         if flag[1] not in defined_flags(script):
           found.append(f"{line}: the script has no --{flag[1]}")
-      if extras := re.fullmatch(r"(?:\.|alignment-jax)\[([\w,]+)\]", word):
+      if extras := re.match(r"(?:\.|alignment-jax)\[([\w,]+)\]", word):
         for extra in extras[1].split(","):
           if f'"{extra}": [' not in setup:
             found.append(f"{line}: setup.py has no extra '{extra}'")
   return found
 
 
-def test_the_commands_of_the_readme_exist():
-  assert problems((ROOT / "README.md").read_text("utf-8"), ROOT) == []
+def broken_links(page: Path) -> list[str]:
+  """Links to files that are not there, and paths in backticks likewise."""
+  text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.S | re.M)
+  links = re.findall(r"\]\(([^)\s]+)\)", text)
+  files = [link.split("#")[0] for link in links if "://" not in link]
+  found = [file for file in files if file and not (page.parent / file).exists()]
+  named = re.findall(
+    r"`((?:alignment_jax|configs|docs|experiments|tests)/[\w/.]+)[`:]", text
+  )
+  return found + [
+    file for file in named if "NAME" not in file and not (ROOT / file).exists()
+  ]
 
 
-def test_the_readme_shows_how_to_run_it():
-  words = list(commands((ROOT / "README.md").read_text("utf-8")))
-  assert ["make", "quickstart"] in words
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_commands_of_a_page_exist(page):
+  assert problems(page.read_text("utf-8"), ROOT) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_links_of_a_page_lead_somewhere(page):
+  assert broken_links(page) == []
+
+
+def test_a_broken_link_is_found(tmp_path):
+  page = tmp_path / "page.md"
+  page.write_text(
+    "[a](page.md) [b](gone.md#x) [c](https://x.org/y) `tests/gone.py`\n"
+    "`tests/conftest.py:3`\n```\n[d](gone.md)\n```\n",
+    "utf-8",
+  )
+  assert broken_links(page) == ["gone.md", "tests/gone.py"]
+
+
+def test_the_readme_is_short_and_has_the_two_commands():
+  lines = README.splitlines()
+  assert len(lines) <= 130
+  title = lines.index("## Train, in two commands")
+  assert lines[title + 2 : title + 6] == [
+    "```bash",
+    "make quickstart",
+    "make test",
+    "```",
+  ]
+
+
+def test_the_loss_of_the_readme_prints_what_it_says(capsys):
+  (example,) = re.findall(r"^```python\n(.*?)^```", README, re.S | re.M)
+  exec(compile(example, "README.md", "exec"), {})
+  (line,) = capsys.readouterr().out.splitlines()
+  assert line == example.rstrip().rpartition("  # ")[2]
+
+
+def test_the_readme_lists_every_method_in_its_section():
+  table = README.split("## Methods")[1].split("##")[0]
+  for name, method in ALGORITHMS.items():
+    learns_from = method.section.removeprefix("From ")
+    (row,) = re.findall(rf"^\| {learns_from} \|.*$", table, re.M)
+    assert f" `{name}` " in row
+  rows = re.findall(r"^\| \w.*$", table, re.M)
+  names = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+  assert sorted(names) == sorted(ALGORITHMS)
 
 
 @pytest.fixture
@@ -109,6 +179,7 @@ def test_a_command_that_exists_passes(command, tree):
     "make A",
     "make test B=2",
     "cd x && make tset",
+    "echo 'a|b' | make tset",
     "python experiments/tarin.py",
     "python experiments/train.py --config=configs/y.py",
     "python experiments/train.py \\\n  --workdri=runs/x",
