@@ -6,8 +6,9 @@ from a notebook alike. It is `run(plan(config, workdir), workdir)`.
 
 from alignment_jax.experiment.conversion import convert
 from alignment_jax.experiment.description import describe
-from alignment_jax.experiment.generation import generate, read_prompts
+from alignment_jax.experiment.generation import generate
 from alignment_jax.experiment.plans import Plan, StagePlan, plan
+from alignment_jax.experiment.prompts import read_prompts
 from alignment_jax.experiment.run import evaluate, run, train
 
 __all__ = [

@@ -48,14 +48,16 @@ def convert(
   part = there.with_name(there.name + ".part")
   shutil.rmtree(part, ignore_errors=True)
   try:
-    about = _write(here, part, dtype, max_shard_bytes)
+    summary = _write(here, part, dtype, max_shard_bytes)
     os.replace(part, there)
   finally:
     shutil.rmtree(part, ignore_errors=True)
-  return f"{there}: {about}"
+  return f"{there}: {summary}"
 
 
-def _write(here, there, dtype, max_shard_bytes):
+def _write(
+  here: pathlib.Path, there: pathlib.Path, dtype: str, max_shard_bytes: int
+) -> str:
   if (here / folder.MODEL).is_file():
     return _to_hub(here, there, dtype, max_shard_bytes)
   return _from_hub(here, there, *open_hub(here))
@@ -106,7 +108,9 @@ def load_hub(
   return model, params
 
 
-def _from_hub(here, there, tokenizer, load):
+def _from_hub(
+  here: pathlib.Path, there: pathlib.Path, tokenizer: Any, load: Callable
+) -> str:
   mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
   model, params = load_hub(here, tokenizer, load, mesh)
   settings = model.settings
@@ -127,7 +131,9 @@ def _from_hub(here, there, tokenizer, load):
   return f"a stage of config.model.name '{name}'"
 
 
-def _to_hub(here, there, dtype, max_shard_bytes):
+def _to_hub(
+  here: pathlib.Path, there: pathlib.Path, dtype: str, max_shard_bytes: int
+) -> str:
   model, tokenizer, _ = stage_folder.open_stage(here)
   mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
   params = stage_folder.load_policy(here, model, mesh)

@@ -98,8 +98,10 @@ def copy_tokenizer(source: pathlib.Path, target: pathlib.Path) -> None:
   )
 
 
-def _compare(workdir, there, now):
-  there, now = _flat(there), _flat(now)
+def _compare(
+  workdir: pathlib.Path, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> None:
+  there, now = _flat(old), _flat(new)
   missing = object()
   different = [
     name
@@ -118,7 +120,9 @@ def _compare(workdir, there, now):
     )
 
 
-def _filled(value, since):
+def _filled(
+  value: Mapping[str, Any], since: Mapping[str, Any]
+) -> dict[str, Any]:
   """`value` with the fields that it lacks."""
   filled = {**since, **value}
   for name, part in since.items():
@@ -127,7 +131,8 @@ def _filled(value, since):
   return filled
 
 
-def _flat(value, prefix=""):
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+  """Dotted path -> leaf."""
   if not isinstance(value, Mapping):
     return {prefix[:-1]: value}
   return {

@@ -1,29 +1,28 @@
-"""Answers of a policy to prompts, all at once or as they come."""
+"""Responses of a policy to prompts, all at once or token by token."""
 
-import json
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from alignment_jax import errors, models, parallel, sampling
-from alignment_jax.data import padding, rows
+from alignment_jax.data import padding
 from alignment_jax.experiment import conversion, folder, methods, stage_folder
+from alignment_jax.experiment.prompts import Prompt
 from alignment_jax.rollouts.revisions import self_revise
-
-# A text, or the messages of a conversation.
-Prompt = str | Sequence[Mapping[str, Any]]
+from alignment_jax.types import Tokens
 
 # Tokens between two looks at what was sampled, when it is shown as it comes.
 _CHUNK = 8
 
 
 class Policy(NamedTuple):
-  """What answers.
+  """What responds.
 
   Attributes:
     model: the network.
@@ -31,8 +30,8 @@ class Policy(NamedTuple):
     tokenizer: of its texts.
     prompt_length: tokens that it reads of a prompt.
     mesh: where it lies.
-    template: token ids around an answer that is shown to be improved; None of a
-      policy that was not trained to do so.
+    template: token ids around a response that is shown to be improved; None of
+      a policy that was not trained to do so.
   """
 
   model: models.Model
@@ -67,29 +66,6 @@ def open_policy(path: str) -> Policy:
   return Policy(model, params, tokenizer, stage_folder.PROMPT_LENGTH, mesh)
 
 
-def read_prompts(path: str) -> list[Prompt]:
-  """The prompts in a file.
-
-  Args:
-    path: a .jsonl file, each line with `prompt` (a text or messages) or
-      `messages`; or any other, each line a prompt. Empty lines are passed over.
-
-  Raises:
-    UserError: the file cannot be read or holds no prompt, or a line is not
-      JSON or has no prompt.
-  """
-  try:
-    lines = pathlib.Path(path).read_text("utf-8-sig").split("\n")
-  except (OSError, UnicodeDecodeError) as error:
-    raise errors.UserError(f"cannot read {path}: {error}") from error
-  numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
-  if not numbered:
-    raise errors.UserError(f"{path} holds no prompts")
-  if pathlib.Path(path).suffix not in (".jsonl", ".json-lines"):
-    return [line.rstrip("\r") for _, line in numbered]
-  return [_read_line(line, f"{path} line {n}") for n, line in numbered]
-
-
 def generate(
   path: str,
   prompts: Sequence[Prompt],
@@ -101,25 +77,25 @@ def generate(
   revisions: int = 0,
   chat: bool = False,
   show: Callable[[str], None] | None = None,
-  **sampler,
+  **sampler: Any,
 ) -> Iterator[list[str]]:
-  """The answers to each prompt in turn, `samples` of them.
+  """The responses to each prompt in turn, `samples` of them.
 
   Messages are written with the model's chat template. A prompt that is too long
   keeps its end; how many were cut is said on standard error.
 
   Args:
     path: see `open_policy`.
-    prompts: what to answer.
+    prompts: what to respond to.
     seed: of the sampling; batch n of it uses `fold_in(key(seed), n)`.
-    max_tokens: of an answer.
+    max_tokens: of a response.
     batch_size: prompts at a time, rounded up to the devices.
-    samples: answers per prompt.
-    revisions: how often an answer is shown to the policy and improved; the last
-      is given. For a policy that SRPO trained.
+    samples: responses per prompt.
+    revisions: how often a response is shown to the policy and improved; the
+      last is given. For a policy that SRPO trained.
     chat: whether a text is what a user says, for the chat template.
-    show: is given the text of an answer as it comes, in pieces of whole
-      characters. Prompts are then answered one by one, and the answers are
+    show: is given the text of a response as it comes, in pieces of whole
+      characters. Prompts are then taken one by one, and the responses are
       those of `batch_size` 1. An interrupt ends with what was there.
     **sampler: of `sampling.start`.
 
@@ -164,13 +140,13 @@ def generate(
 
 
 def new_piece(text: str, shown: str, *, ended: bool) -> str:
-  """What can be shown of an answer that grows, beside what was shown of it.
+  """What can be shown of a response that grows, beside what was shown of it.
 
   A character that came in part is kept back: it may become whole with the next
   token, or take those beside it along for a while.
 
   Args:
-    text: the answer so far.
+    text: the response so far.
     shown: the pieces of it before this one.
     ended: whether nothing comes any more.
   """
@@ -178,8 +154,15 @@ def new_piece(text: str, shown: str, *, ended: bool) -> str:
   return whole[len(shown) :] if ended or whole.startswith(shown) else ""
 
 
-def _batched(policy, parts, seed, count, settings, revisions):
-  def run(params, prompt, key):
+def _batched(
+  policy: Policy,
+  parts: Iterable[Tokens],
+  seed: int,
+  count: int,
+  settings: Mapping[str, Any],
+  revisions: int,
+) -> Iterator[list[str]]:
+  def run(params: PyTree, prompt: Tokens, key: jax.Array) -> Tokens:
     if revisions:
       revised = self_revise(
         policy.model,
@@ -208,11 +191,17 @@ def _batched(policy, parts, seed, count, settings, revisions):
     count -= len(ids)
 
 
-def _streamed(policy, parts, seed, show, settings):
-  def start(params, prompt, key):
+def _streamed(
+  policy: Policy,
+  parts: Iterable[Tokens],
+  seed: int,
+  show: Callable[[str], None],
+  settings: Mapping[str, Any],
+) -> Iterator[list[str]]:
+  def start(params: PyTree, prompt: Tokens, key: jax.Array) -> Any:
     return sampling.start(policy.model, params, prompt, key, **settings)
 
-  def advance(params, state, tokens):
+  def advance(params: PyTree, state: Any, tokens: jax.Array) -> Any:
     return sampling.advance(policy.model, params, state, tokens)
 
   laid_out = parallel.jit(policy.model.for_decoding)(policy.params)
@@ -239,9 +228,15 @@ def _streamed(policy, parts, seed, show, settings):
     yield [text]
 
 
-def _check(prompts, batch_size, samples, show, revisions):
+def _check(
+  prompts: Sequence[Prompt],
+  batch_size: int,
+  samples: int,
+  show: Callable[[str], None] | None,
+  revisions: int,
+) -> None:
   if not prompts:
-    raise errors.UserError("there is no prompt to answer")
+    raise errors.UserError("there is no prompt to respond to")
   for number, prompt in enumerate(prompts, 1):
     if not (prompt.strip() if isinstance(prompt, str) else prompt):
       raise errors.UserError(f"prompt {number} is empty")
@@ -256,11 +251,11 @@ def _check(prompts, batch_size, samples, show, revisions):
     )
   if show and samples != 1:
     raise errors.UserError(
-      f"answers can be shown as they come with 1 sample, got {samples}"
+      f"responses can be shown as they come with 1 sample, got {samples}"
     )
 
 
-def _text(policy, prompt, chat, path):
+def _text(policy: Policy, prompt: Prompt, chat: bool, path: str) -> str:
   if isinstance(prompt, str) and not chat:
     return prompt
   if not getattr(policy.tokenizer, "has_template", False):
@@ -268,25 +263,3 @@ def _text(policy, prompt, chat, path):
   if isinstance(prompt, str):
     prompt = [{"role": "user", "content": prompt}]
   return policy.tokenizer.chat(prompt)
-
-
-def _read_line(line, where):
-  try:
-    row = json.loads(line)
-  except (ValueError, RecursionError) as error:
-    raise errors.UserError(f"{where} is not JSON: {error}") from error
-  found = None
-  if isinstance(row, dict):
-    found = row.get("prompt", row.get("messages"))
-  if isinstance(found, list):
-    found = rows.read_messages(found, where)
-    if found and found[-1]["role"] == "assistant":
-      raise errors.UserError(
-        f"{where} ends with an assistant's message; leave out what is to be"
-        " generated"
-      )
-  if not found or not isinstance(found, list | str):
-    raise errors.UserError(
-      f"{where} needs 'prompt', a text or a list of messages, or 'messages'"
-    )
-  return found

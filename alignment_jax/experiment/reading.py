@@ -6,8 +6,8 @@ anything runs.
 
 import dataclasses
 import typing
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import ml_collections
 
@@ -28,6 +28,8 @@ from alignment_jax.experiment.settings import (
   Tokenizer,
   Training,
 )
+
+Section = TypeVar("Section")
 
 # Who may judge samples, if they are judged at all.
 _JUDGES = (
@@ -114,7 +116,7 @@ def _check_stage(where: str, stage: Stage) -> None:
   )
 
 
-def _check_evaluation(evaluation):
+def _check_evaluation(evaluation: Evaluation) -> None:
   name = evaluation.judge
   if name not in judges.JUDGES:
     raise errors.unknown("judge", name, judges.JUDGES)
@@ -140,7 +142,7 @@ def _check_lora(settings: Settings) -> None:
     )
 
 
-def _at_least(least, section, where, *names):
+def _at_least(least: int, section: Any, where: str, *names: str) -> None:
   for name in names:
     value = getattr(section, name)
     if value < least:
@@ -224,11 +226,16 @@ def _check_feedback(
     )
 
 
-def _fields(cls):
+def _fields(cls: type) -> tuple[str, ...]:
   return tuple(field.name for field in dataclasses.fields(cls))
 
 
-def _exactly(values, names, where, replaced=()):
+def _exactly(
+  values: Mapping[str, Any],
+  names: Sequence[str],
+  where: str,
+  replaced: Sequence[str] = (),
+) -> None:
   """Refuses missing and unknown fields; `main` reads as what it stands for."""
   shown = [n for n in names if n != "main"] + list(replaced)
   for name in values:
@@ -241,7 +248,8 @@ def _exactly(values, names, where, replaced=()):
       )
 
 
-def _typed(value, kind, where):
+def _typed(value: Any, kind: Any, where: str) -> Any:
+  """The value as that type, if it is one; an integer may stand for a float."""
   if kind == tuple[str, ...]:
     if (
       not isinstance(value, (list, tuple))
@@ -263,7 +271,8 @@ def _typed(value, kind, where):
   return value
 
 
-def _section(cls, values, where):
+def _section(cls: type[Section], values: Any, where: str) -> Section:
+  """The section as its dataclass, every field present and of its type."""
   if not isinstance(values, Mapping):
     raise errors.UserError(
       f"config.{where} must hold the fields {', '.join(_fields(cls))}, got"
@@ -279,14 +288,14 @@ def _section(cls, values, where):
   )
 
 
-def _named(values, where):
+def _named(values: Any, where: str) -> dict[str, Any]:
   if not isinstance(values, Mapping) or "name" not in values:
     raise errors.UserError(f"config.{where} needs a 'name', got {values!r}")
   _typed(values["name"], str, f"{where}.name")
   return dict(values)
 
 
-def _sampling(values):
+def _sampling(values: Any) -> Sampling | None:
   if values is None:
     return None
   if not isinstance(values, Mapping):
@@ -298,7 +307,7 @@ def _sampling(values):
   return _section(Sampling, {**values, "judge": judge}, "sampling")
 
 
-def _stage(values, where):
+def _stage(values: Any, where: str) -> Stage | None:
   if values is None:
     return None
   dot = f"{where}." if where else ""

@@ -8,7 +8,7 @@ from typing import Any
 import ml_collections
 
 from alignment_jax import errors, files, parallel
-from alignment_jax.experiment import folder, judging, stages
+from alignment_jax.experiment import evaluating, folder, stages
 from alignment_jax.experiment.description import describe
 from alignment_jax.experiment.plans import Plan, plan
 from alignment_jax.experiment.setup import Setup
@@ -52,7 +52,7 @@ def run(plan: Plan, workdir: str, *, command: str = "") -> None:
     final = stages.run_stage(setup, stage)
   evaluated = plan.settings.evaluation.prompts > 0
   if evaluated:
-    judging.evaluate(setup, command)
+    evaluating.evaluate(setup, command)
   _say(f"\nfinished: {final}")
   if evaluated:
     _say(f"numbers:  {setup.workdir / 'evaluation.json'}")
@@ -78,7 +78,7 @@ def evaluate(
   prompts = made.settings.evaluation.prompts
   if prompts < 1:
     raise errors.UserError(f"prompts must be >= 1, got {prompts}")
-  return judging.evaluate(Setup(made, root), command)
+  return evaluating.evaluate(Setup(made, root), command)
 
 
 def _say(text: str) -> None:

@@ -14,7 +14,7 @@ class Sources:
     settings: which data.
   """
 
-  def __init__(self, settings: Data):
+  def __init__(self, settings: Data) -> None:
     self._settings = settings
     self._opened: dict[tuple[str, str], Sequence[dict[str, Any]]] = {}
 
