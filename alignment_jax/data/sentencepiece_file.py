@@ -1,6 +1,7 @@
 """SentencePiece models of the hub as tokenizers with offsets."""
 
 import pathlib
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ _EXTRA_IDS = 100
 
 
 def backend(
-  library: Any, content: bytes, *, legacy: bool
+  library: types.ModuleType, content: bytes, *, legacy: bool
 ) -> tuple[Any, dict[str, str]]:
   """A SentencePiece model as a `tokenizers.Tokenizer`.
 
@@ -53,7 +54,7 @@ def backend(
     if 0 <= token_id < len(proto.pieces)
   }
   tokenizer = library.Tokenizer(_model(library, proto))
-  _spaces(library, tokenizer, proto, legacy=legacy)
+  _set_spaces(library, tokenizer, proto, legacy=legacy)
   tokenizer.add_tokens(
     [
       library.AddedToken(
@@ -108,7 +109,7 @@ def added_tokens(
   return tokens
 
 
-def _parsed(content):
+def _parsed(content: bytes) -> Any:
   try:
     from sentencepiece import sentencepiece_model_pb2 as format_
   except ImportError as error:
@@ -123,7 +124,7 @@ def _parsed(content):
   return proto
 
 
-def _model(library, proto):
+def _model(library: types.ModuleType, proto: Any) -> Any:
   trainer = proto.trainer_spec
   if trainer.model_type == _UNIGRAM:
     vocabulary = [
@@ -146,7 +147,7 @@ def _model(library, proto):
     if piece[:cut] in scores and piece[cut:] in scores
   ]
   return library.models.BPE(
-    vocab={p.piece: place for place, p in enumerate(proto.pieces)},
+    vocab={p.piece: token_id for token_id, p in enumerate(proto.pieces)},
     merges=[(left, right) for *_, left, right in sorted(merges)],
     unk_token=proto.pieces[trainer.unk_id].piece,
     fuse_unk=True,
@@ -154,7 +155,9 @@ def _model(library, proto):
   )
 
 
-def _spaces(library, made, proto, *, legacy):
+def _set_spaces(
+  library: types.ModuleType, tokenizer: Any, proto: Any, *, legacy: bool
+) -> None:
   """What happens to characters and spaces before pieces are sought."""
   normalizers, settings = library.normalizers, proto.normalizer_spec
   steps = []
@@ -171,12 +174,12 @@ def _spaces(library, made, proto, *, legacy):
     if legacy:
       steps.append(normalizers.Prepend(_SPACE))
     else:
-      made.pre_tokenizer = library.pre_tokenizers.Metaspace(
+      tokenizer.pre_tokenizer = library.pre_tokenizers.Metaspace(
         replacement=_SPACE, prepend_scheme="first", split=False
       )
   steps.append(normalizers.Replace(" ", _SPACE))
-  made.normalizer = normalizers.Sequence(steps)
-  made.decoder = decoders.Sequence(undo)
+  tokenizer.normalizer = normalizers.Sequence(steps)
+  tokenizer.decoder = decoders.Sequence(undo)
 
 
 def has_special(content: bytes) -> bool:
@@ -194,5 +197,5 @@ def find(folder: pathlib.Path) -> pathlib.Path | None:
   return next((folder / n for n in NAMES if (folder / n).is_file()), None)
 
 
-def _content(token):
-  return token.get("content") if isinstance(token, Mapping) else token
+def _content(token: str | Mapping[str, Any]) -> str:
+  return token["content"] if isinstance(token, Mapping) else token

@@ -8,7 +8,7 @@ several whose rewards add up.
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,14 +106,14 @@ def build_comparison(
   )
 
 
-def _weighted(name, settings):
+def _weighted(name: str, settings: Any) -> base.RewardJudge:
   if not isinstance(settings, Mapping):
     raise errors.UserError(
       f"settings of the judge '{name}' in a sum must be names and values, such"
       f" as weight=0.5; got {settings!r}"
     )
-  given = dict(settings)
-  weight = given.pop("weight", 1.0)
+  own_settings = dict(settings)
+  weight = own_settings.pop("weight", 1.0)
   if isinstance(weight, bool) or not isinstance(weight, int | float):
     raise errors.UserError(
       f"weight of the judge '{name}' must be a number, got {weight!r}"
@@ -122,7 +122,7 @@ def _weighted(name, settings):
     raise errors.UserError(
       f"weight of the judge '{name}' must be finite, got {weight}"
     )
-  judge = build(name, **given)
+  judge = build(name, **own_settings)
 
   def weighted(
     prompts: Sequence[str],
@@ -135,7 +135,12 @@ def _weighted(name, settings):
   return weighted
 
 
-def _built(what, table, name, settings):
+def _built(
+  what: str,
+  table: Mapping[str, Callable[..., Any]],
+  name: str,
+  settings: Mapping[str, Any],
+) -> Callable[..., base.Rewards]:
   if name not in table:
     raise errors.unknown(what, name, table)
   signature = inspect.signature(table[name]).replace(

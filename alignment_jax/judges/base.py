@@ -11,7 +11,8 @@ preferred to second), float32 [N], in [0, 1].
 import contextvars
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -27,7 +28,7 @@ _SHOWN = 60  # characters of a text that an error quotes
 
 
 class JudgeError(errors.UserError):
-  """A judge gave no usable answer: says which, on what, and what to do."""
+  """A judge gave no usable result: says which, on what, and what to do."""
 
 
 class _TimedOut(Exception):
@@ -85,7 +86,7 @@ def checked_preference(
   *,
   timeout_seconds: float | None = None,
 ) -> PreferenceJudge:
-  """As `checked`, for a preference judge: its answers must be in [0, 1]."""
+  """As `checked`, for a preference judge: what it returns must be in [0, 1]."""
   ask = _guard(prefer, name, 0.0, 1.0, timeout_seconds)
 
   def guarded(
@@ -137,7 +138,13 @@ def shortened(text: object) -> str:
   return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."
 
 
-def _guard(judge, name, low, high, timeout_seconds):
+def _guard(
+  judge: Callable[..., Any],
+  name: str,
+  low: float,
+  high: float,
+  timeout_seconds: float | None,
+) -> Callable[[Mapping[str, Sequence[str]], References], Rewards]:
   """`checked` for any number of sequences of texts."""
   if timeout_seconds is not None and not timeout_seconds > 0:
     raise errors.UserError(
@@ -145,7 +152,9 @@ def _guard(judge, name, low, high, timeout_seconds):
       f" {timeout_seconds}; None is for no limit"
     )
 
-  def ask(texts, references):
+  def ask(
+    texts: Mapping[str, Sequence[str]], references: References
+  ) -> Rewards:
     require_one_each(
       references, **{_plural(key): value for key, value in texts.items()}
     )
@@ -153,19 +162,19 @@ def _guard(judge, name, low, high, timeout_seconds):
     if count == 0:
       return np.zeros(0, np.float32)
 
-    def quoted(index):
+    def quoted(index: int) -> str:
       return ", ".join(
         f"{key} {index} {shortened(value[index])}"
         for key, value in texts.items()
       )
 
-    def call(start, stop):
+    def call(start: int, stop: int) -> Any:
       parts = [value[start:stop] for value in texts.values()]
       known = None if references is None else references[start:stop]
       return _within(timeout_seconds, judge, *parts, known)
 
     try:
-      answer = call(0, count)
+      result = call(0, count)
     except JudgeError:
       raise
     except _TimedOut as error:
@@ -177,37 +186,44 @@ def _guard(judge, name, low, high, timeout_seconds):
       ) from error
     except Exception as error:
       index = _culprit(call, count)
-      place = (
+      culprit = (
         f"somewhere in a batch of {count}, on no single one of them"
         if index is None
         else f"on {quoted(index)}"
       )
       raise JudgeError(
-        f"the judge '{name}' raised {type(error).__name__}: {error}, {place};"
+        f"the judge '{name}' raised {type(error).__name__}: {error}, {culprit};"
         " mend the judge, or leave such texts out"
       ) from error
-    return _usable(answer, name, count, low, high, quoted)
+    return _usable(result, name, count, low, high, quoted)
 
   return ask
 
 
-def _usable(answer, name, count, low, high, quoted):
-  """The answer as float32 [count], or what is wrong with it."""
+def _usable(
+  result: Any,
+  name: str,
+  count: int,
+  low: float,
+  high: float,
+  quoted: Callable[[int], str],
+) -> Rewards:
+  """The result as float32 [count], or what is wrong with it."""
   try:
-    answer = np.asarray(answer)
+    result = np.asarray(result)
   except Exception as error:  # ragged, or an array that is gone
     raise JudgeError(
       f"the judge '{name}' returned no array of numbers: {error}; it must"
       f" return float32 [{count}]"
     ) from error
-  if answer.shape != (count,) or answer.dtype.kind not in "fiub":
+  if result.shape != (count,) or result.dtype.kind not in "fiub":
     raise JudgeError(
-      f"the judge '{name}' returned {answer.dtype} {list(answer.shape)} for"
+      f"the judge '{name}' returned {result.dtype} {list(result.shape)} for"
       f" {count} texts; it must return one number for each, float32 [{count}]"
     )
   with np.errstate(over="ignore"):  # a number too large is an infinity: below
-    answer = answer.astype(np.float32)
-  wrong = ~np.isfinite(answer) | (answer < low) | (answer > high)
+    result = result.astype(np.float32)
+  wrong = ~np.isfinite(result) | (result < low) | (result > high)
   if wrong.any():
     index = int(np.argmax(wrong))
     allowed = (
@@ -216,41 +232,43 @@ def _usable(answer, name, count, low, high, quoted):
       else f"in [{low:g}, {high:g}]"
     )
     raise JudgeError(
-      f"the judge '{name}' gave {answer[index]} to {quoted(index)}"
+      f"the judge '{name}' gave {result[index]} to {quoted(index)}"
       f" ({int(wrong.sum())} of {count} such); a reward must be {allowed}: mend"
       " the judge, or leave such texts out"
     )
-  return answer
+  return result
 
 
-def _within(seconds, function, *args):
+def _within(
+  seconds: float | None, function: Callable[..., Any], *args: Any
+) -> Any:
   """function(*args), or `_TimedOut`."""
   if seconds is None:
     return function(*args)
-  answers = queue.SimpleQueue()
+  results = queue.SimpleQueue()
 
-  def run():
+  def run() -> None:
     try:
-      answers.put((function(*args), None))
+      results.put((function(*args), None))
     except BaseException as error:
-      answers.put((None, error))
+      results.put((None, error))
 
   # A daemon, so that a judge that hangs does not keep the program alive.
   context = contextvars.copy_context()
   threading.Thread(target=context.run, args=(run,), daemon=True).start()
   try:
-    answer, error = answers.get(timeout=seconds)
+    result, error = results.get(timeout=seconds)
   except queue.Empty:
     raise _TimedOut from None
   if error is not None:
     raise error
-  return answer
+  return result
 
 
-def _culprit(call, count):
+def _culprit(call: Callable[[int, int], Any], count: int) -> int | None:
   """The index of a text on which the judge raises alone; None if none does."""
 
-  def raises(start, stop):
+  def raises(start: int, stop: int) -> bool:
     try:
       call(start, stop)
     except Exception:
@@ -264,12 +282,12 @@ def _culprit(call, count):
   return start if raises(start, stop) else None
 
 
-def _longest(texts, count):
-  def size(index):
+def _longest(texts: Mapping[str, Sequence[str]], count: int) -> int:
+  def size(index: int) -> int:
     return sum(len(str(value[index])) for value in texts.values())
 
   return max(range(count), key=size)
 
 
-def _plural(key):
+def _plural(key: str) -> str:
   return key if key in ("first", "second") else f"{key}s"

@@ -7,7 +7,7 @@ that is the tokenisation of Google's `rouge-score`, which drops other letters.
 
 import collections
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -54,38 +54,46 @@ def rouge_judge(*, variant: str = "rougeL") -> base.RewardJudge:
   return judge
 
 
-def _words(text):
+def _words(text: str) -> list[str]:
   return _WORD.findall(text.lower())
 
 
-def _f1(common, response, reference):
+def _f1(common: int, response: int, reference: int) -> float:
   """2 P R / (P + R), with P = common / response and R = common / reference."""
   return 2 * common / (response + reference) if common else 0.0
 
 
-def _shared_ngrams(n):
-  def shared(response, reference):
-    one, two = (
+# (words of the response, of the reference) -> what both have, and each has.
+Overlap = Callable[[Sequence[str], Sequence[str]], tuple[int, int, int]]
+
+
+def _shared_ngrams(n: int) -> Overlap:
+  def shared(
+    response: Sequence[str], reference: Sequence[str]
+  ) -> tuple[int, int, int]:
+    first, second = (
       collections.Counter(zip(*(words[i:] for i in range(n)), strict=False))
       for words in (response, reference)
     )
-    return (one & two).total(), one.total(), two.total()
+    return (first & second).total(), first.total(), second.total()
 
   return shared
 
 
-def _shared_subsequence(response, reference):
+def _shared_subsequence(
+  response: Sequence[str], reference: Sequence[str]
+) -> tuple[int, int, int]:
   """The longest common subsequence, with one bit per word of the reference.
 
   Hyyro, 2004: a cleared bit ends one of the words that are matched so far.
   """
-  places = collections.defaultdict(int)
+  positions = collections.defaultdict(int)
   for index, word in enumerate(reference):
-    places[word] |= 1 << index
+    positions[word] |= 1 << index
   everywhere = (1 << len(reference)) - 1
   free = everywhere
   for word in response:
-    hit = free & places.get(word, 0)
+    hit = free & positions.get(word, 0)
     free = ((free + hit) | (free - hit)) & everywhere
   common = len(reference) - free.bit_count()
   return common, len(response), len(reference)

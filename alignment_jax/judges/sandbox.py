@@ -105,7 +105,7 @@ def split(tests: str) -> list[tuple[bool, types.CodeType]]:
   ]
 
 
-def _is_test_function(node):
+def _is_test_function(node: ast.stmt) -> bool:
   if not isinstance(node, ast.FunctionDef) or node.name[:4] != "test":
     return False
   needed = node.args
@@ -173,7 +173,7 @@ def isolate() -> None:
   raise OSError("the filter does not hold")
 
 
-def _limit(job):
+def _limit(job: dict) -> None:
   import resource  # not on Windows
 
   limits = {

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -112,12 +112,12 @@ def unit_tests_judge(
   return judge
 
 
-def _code(response):
+def _code(response: str) -> str:
   blocks = _BLOCK.findall(response)
   return blocks[-1] if blocks else response
 
 
-def _count(index, tests):
+def _count(index: int, tests: str) -> int:
   """How many tests a reference holds."""
   try:
     count = sum(is_test for is_test, _ in sandbox.split(tests))
@@ -135,7 +135,7 @@ def _count(index, tests):
   return count
 
 
-def _passed(code, tests, limits):
+def _passed(code: str, tests: str, limits: _Limits) -> int:
   """How many tests the code passes, in a process of its own."""
   secret = secrets.token_hex(16)
   job = {
@@ -184,7 +184,7 @@ def _passed(code, tests, limits):
   return len(passed)
 
 
-def _read(pipe, seconds):
+def _read(pipe: IO[bytes], seconds: float) -> bytes:
   """What comes through the pipe until it ends, time is up, or it is too much.
 
   A pipe may end while its process runs on; who calls kills it.

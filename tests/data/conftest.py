@@ -58,7 +58,7 @@ def sentences(count):
   ]
 
 
-def place_source(directory, monkeypatch):
+def put_source(directory, monkeypatch):
   """Puts a small source distribution where the real one is looked for."""
   rated = {domain: sentences(60) for domain in STEMS}
   content = tar({INNER: tar(rating_files(rated))})
@@ -82,7 +82,7 @@ def no_pip(monkeypatch):
 @pytest.fixture
 def data_dir(tmp_path, monkeypatch, no_pip):
   """A data directory that holds a small source distribution."""
-  place_source(tmp_path, monkeypatch)
+  put_source(tmp_path, monkeypatch)
   return tmp_path
 
 
@@ -91,7 +91,7 @@ def prepared(tmp_path_factory):
   """A data directory with every view built; not to be changed."""
   directory = tmp_path_factory.mktemp("prepared")
   with pytest.MonkeyPatch.context() as monkeypatch:
-    place_source(directory, monkeypatch)
+    put_source(directory, monkeypatch)
     for view in human_ratings.VIEWS:
       builder.open_view(view, "train", data_dir=str(directory))
   return directory

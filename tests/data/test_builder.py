@@ -243,16 +243,16 @@ def test_an_altered_archive_is_the_users_error_from_within_the_build(data_dir):
 
 
 def test_a_prepared_dataset_is_opened_by_its_tfds_name(data_dir):
-  ours = open_source(
+  first = open_source(
     "human_ratings", "preference", "test", data_dir=str(data_dir)
   )
-  theirs = open_source(
+  second = open_source(
     "tfds:human_ratings/preferences",
     "preference",
     "test",
     data_dir=str(data_dir),
   )
-  assert rows(ours) == rows(theirs)
+  assert rows(first) == rows(second)
 
 
 @pytest.mark.parametrize(

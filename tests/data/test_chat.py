@@ -65,7 +65,8 @@ def make(template, eos="</s>", bos=True):
   pieces = [*SPECIAL, *letters, *("".join(pair) for pair in MERGES)]
   made = tokenizers.Tokenizer(
     tokenizers.models.BPE(
-      vocab={piece: place for place, piece in enumerate(pieces)}, merges=MERGES
+      vocab={piece: token_id for token_id, piece in enumerate(pieces)},
+      merges=MERGES,
     )
   )
   made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
@@ -97,8 +98,10 @@ def make(template, eos="</s>", bos=True):
 
 def turns(*texts, system=None):
   roles = ["user", "assistant"] * len(texts)
-  said = [{"role": r, "content": t} for r, t in zip(roles, texts, strict=False)]
-  return [{"role": "system", "content": system}] * (system is not None) + said
+  turns = [
+    {"role": r, "content": t} for r, t in zip(roles, texts, strict=False)
+  ]
+  return [{"role": "system", "content": system}] * (system is not None) + turns
 
 
 def encode(tokenizer, messages, length=200):
@@ -141,8 +144,8 @@ def test_the_prompt_is_what_generation_reads(style):
     asked
   )
   whole = tokenizer.chat(messages, add_generation_prompt=False)
-  said = text(tokenizer, prompt.ids) + text(tokenizer, response.ids)
-  assert said.removeprefix("<s>") == whole.removeprefix("<s>").rstrip("\n")
+  rendered = text(tokenizer, prompt.ids) + text(tokenizer, response.ids)
+  assert rendered.removeprefix("<s>") == whole.removeprefix("<s>").rstrip("\n")
 
 
 def test_a_system_message_stands_in_the_prompt():
@@ -241,14 +244,14 @@ def test_pairs_of_conversations_are_templated_and_share_their_prompt():
   pair = {"chosen": turns("q", "good"), "rejected": turns("q", "bad")}
   batch, counts = _loader(tokenizer, [pair], "preference").batch(0)
 
-  def said(tokens):
+  def rendered(tokens):
     return text(tokenizer, np.asarray(tokens.ids)[np.asarray(tokens.mask)])
 
-  assert said(batch.prompt) == (
+  assert rendered(batch.prompt) == (
     "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n"
   )
-  assert said(batch.chosen) == "good<|im_end|>"
-  assert said(batch.rejected) == "bad<|im_end|>"
+  assert rendered(batch.chosen) == "good<|im_end|>"
+  assert rendered(batch.rejected) == "bad<|im_end|>"
   assert set(counts.values()) == {0}
 
 

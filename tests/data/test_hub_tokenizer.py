@@ -250,7 +250,7 @@ def test_ids_are_those_of_transformers(make, tmp_path, family):
   if family != "t5":  # as the published ones say
     config = {**config, "add_bos_token": True}
   made = make(family, config=config)
-  theirs = getattr(transformers, config["tokenizer_class"]).from_pretrained(
+  oracle = getattr(transformers, config["tokenizer_class"]).from_pretrained(
     tmp_path
   )
   special = {
@@ -259,6 +259,6 @@ def test_ids_are_those_of_transformers(make, tmp_path, family):
     "gemma": ["<bos><start_of_turn>user\na<end_of_turn>\n", "a <eos> b"],
   }[family]
   for text in [*TEXTS, *special]:
-    assert made.encode(text) == theirs.encode(text, add_special_tokens=False)
+    assert made.encode(text) == oracle.encode(text, add_special_tokens=False)
     dressed = [*made.prompt_prefix, *made.encode(text), *made.prompt_suffix]
-    assert dressed == theirs.encode(text), text
+    assert dressed == oracle.encode(text), text

@@ -64,29 +64,29 @@ def test_a_pair_is_also_a_demonstration_of_what_was_chosen(tmp_path):
 @pytest.mark.parametrize("count", [3, 4, 5, 8])
 def test_few_prompts_are_dealt_out_to_all_splits(count, salt):
   prompts = [f"{salt} {i}" for i in range(count)]
-  places = sources._split_by_prompt(prompts, SPLITS, "file")
-  assert sorted(sum(places.values(), [])) == list(range(count))
-  sizes = {split: len(part) for split, part in places.items()}
+  indices = sources._split_by_prompt(prompts, SPLITS, "file")
+  assert sorted(sum(indices.values(), [])) == list(range(count))
+  sizes = {split: len(part) for split, part in indices.items()}
   assert min(sizes.values()) >= 1
   assert sizes["train"] == max(sizes.values())
 
 
 def test_many_prompts_are_split_80_10_10():
   prompts = [f"prompt {i}" for i in range(5000)]
-  places = sources._split_by_prompt(prompts, SPLITS, "file")
+  indices = sources._split_by_prompt(prompts, SPLITS, "file")
   # Five standard deviations of a binomial with 5000 draws and p = 0.1: 106.
-  assert abs(len(places["test"]) - 500) < 106
-  assert abs(len(places["validation"]) - 500) < 106
+  assert abs(len(indices["test"]) - 500) < 106
+  assert abs(len(indices["validation"]) - 500) < 106
 
 
 def test_rows_of_one_prompt_stay_together():
   prompts = [
     f"{'P' if i % 60 < 30 else 'p'}rompt  {i % 30}" for i in range(300)
   ]
-  places = sources._split_by_prompt(prompts, SPLITS, "file")
+  indices = sources._split_by_prompt(prompts, SPLITS, "file")
   of = {
-    split: {prompts[place].casefold() for place in part}
-    for split, part in places.items()
+    split: {prompts[index].casefold() for index in part}
+    for split, part in indices.items()
   }
   assert not of["train"] & of["test"]
   assert not of["train"] & of["validation"]

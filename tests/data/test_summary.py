@@ -104,10 +104,10 @@ def test_a_row_that_cannot_be_used_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-  "response, status, said", [("a", 0, "demonstration:"), ("", 2, "error: ")]
+  "response, status, output", [("a", 0, "demonstration:"), ("", 2, "error: ")]
 )
 def test_the_script_prints_the_summary_or_one_line(
-  tmp_path, response, status, said
+  tmp_path, response, status, output
 ):
   rows = [{"prompt": f"q {i}", "response": response} for i in range(4)]
   source = write(tmp_path / "mine.jsonl", rows)
@@ -119,5 +119,5 @@ def test_the_script_prints_the_summary_or_one_line(
     check=False,
   )
   assert result.returncode == status
-  assert (result.stderr if status else result.stdout).startswith(said)
+  assert (result.stderr if status else result.stdout).startswith(output)
   assert len(result.stderr.splitlines()) == bool(status)

@@ -17,9 +17,9 @@ ARTICLES = [
 
 @pytest.fixture
 def wheel(tmp_path, monkeypatch, no_pip):
-  """Puts these rows into a wheel in the place of the real one."""
+  """Puts these rows into a wheel in the put of the real one."""
 
-  def place(table):
+  def put(table):
     content = "".join(json.dumps(row) + "\n" for row in table).encode()
     monkeypatch.setitem(
       xsum.MEMBER, "sha256", hashlib.sha256(content).hexdigest()
@@ -33,7 +33,7 @@ def wheel(tmp_path, monkeypatch, no_pip):
     )
     return str(tmp_path)
 
-  return place
+  return put
 
 
 def opened(name, kind, data_dir):
