@@ -182,12 +182,12 @@ def table(root: Path) -> dict[str, tuple[Any, list[str]]]:
 def counts_of_a_run() -> dict[str, collections.Counter[str]]:
   """How often a tiny quickstart opens its sources and builds its methods."""
   opened, built = collections.Counter(), collections.Counter()
-  open_source, entries = data.open_source, dict(ALGORITHMS)
+  source, entries = data.Source, dict(ALGORITHMS)
 
-  @functools.wraps(open_source)
-  def counting_open(name: str, kind: str, split: str, **rest: Any) -> Any:
-    opened[f"{name} {kind} {split}"] += 1
-    return open_source(name, kind, split, **rest)
+  class CountingSource(source):
+    def __init__(self, name: str, **options: Any) -> None:
+      opened[name] += 1
+      super().__init__(name, **options)
 
   def counting(name: str, method: Method) -> Method:
     @functools.wraps(method.factory)
@@ -200,13 +200,13 @@ def counts_of_a_run() -> dict[str, collections.Counter[str]]:
   path = ROOT / "configs" / "quickstart.py"
   with tempfile.TemporaryDirectory() as workdir:
     try:
-      data.open_source = counting_open
+      data.Source = CountingSource
       ALGORITHMS.update({n: counting(n, m) for n, m in entries.items()})
       config = runpy.run_path(str(path))["get_config"]("tiny")
       with contextlib.redirect_stdout(io.StringIO()):
         experiment.train(config, workdir)
     finally:
-      data.open_source = open_source
+      data.Source = source
       ALGORITHMS.update(entries)
   return {"sources opened": opened, "methods built": built}
 

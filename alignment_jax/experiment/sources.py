@@ -1,5 +1,6 @@
-"""The data of an experiment, each part of it opened once."""
+"""The data of an experiment, opened once."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,15 +9,18 @@ from alignment_jax.experiment.settings import Data
 
 
 class Sources:
-  """Rows by kind and split, read when first asked for and kept.
+  """Rows by kind and split; each is read when first asked for, and kept.
 
   Args:
     settings: which data.
+
+  Raises:
+    UserError: there is no such source.
   """
 
   def __init__(self, settings: Data) -> None:
     self._settings = settings
-    self._opened: dict[tuple[str, str], Sequence[dict[str, Any]]] = {}
+    self._source = data.Source(settings.source, data_dir=settings.dir)
 
   def rows(self, kind: str, split: str) -> Sequence[dict[str, Any]]:
     """The rows of one kind in one split.
@@ -27,12 +31,15 @@ class Sources:
     Raises:
       UserError: the data cannot be read, or have no such rows.
     """
-    if (kind, split) not in self._opened:
-      settings = self._settings
-      rows = data.open_source(
-        settings.source, kind, split, data_dir=settings.dir
-      )
-      if kind == "preference" and split == "train":
-        rows = data.confident(rows, settings.min_probability, settings.source)
-      self._opened[kind, split] = rows
-    return self._opened[kind, split]
+    if (kind, split) == ("preference", "train"):
+      return self._pairs_to_train_on
+    return self._source.rows(kind, split)
+
+  @functools.cached_property
+  def _pairs_to_train_on(self) -> Sequence[dict[str, Any]]:
+    settings = self._settings
+    return data.confident(
+      self._source.rows("preference", "train"),
+      settings.min_probability,
+      settings.source,
+    )
