@@ -16,15 +16,24 @@ from collections.abc import Callable, Iterator
 from alignment_jax import algorithm, algorithms, losses
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PROOFS = (
-  "test_closed_forms_of_pairs.py",
-  "test_closed_forms_of_rewards.py",
-  "test_identities.py",
-  "test_special_cases.py",
-  "test_structured.py",
-  "test_tokens.py",
-  "test_weights.py",
-)
+# What the tests of a file show of a loss; the first that applies counts.
+PROOFS = {
+  "descended to its optimum": (
+    "test_closed_forms_of_pairs.py",
+    "test_closed_forms_of_rewards.py",
+    "test_closed_forms_of_two_responses.py",
+  ),
+  "identified with another loss or an exact gradient": (
+    "test_identities.py",
+    "test_special_cases.py",
+  ),
+  "tested for its properties": (
+    "test_structured.py",
+    "test_tokens.py",
+    "test_weights.py",
+  ),
+}
+UNPROVED = "checked against float64 formulas only"
 # What a section is called, and the modules of `losses` in it.
 LOSSES = {
   "Pairs, with a reference": (
@@ -45,9 +54,14 @@ Written by `docs/make_pages.py` from the code. Every function is pure: arrays
 in, one number per pair, response or token out. None is reduced, so weights and
 masks stay yours. `tests/losses/test_golden.py` compares value and gradient of
 each with formulas in float64, `tests/losses/test_contract.py` checks shapes,
-dtypes, jit, vmap, sharding and ten thousand nats; the tests named below are the
-proof of what each one means. Which library uses which form:
-[library_forms.md](library_forms.md).
+dtypes, jit, vmap, sharding and log-probabilities of ten thousand nats. The
+tests named below each loss prove what it means.
+
+COUNTED
+
+Which library uses which form: [library_forms.md](library_forms.md). The
+examples assume `import jax`, `import jax.numpy as jnp` and `from alignment_jax
+import losses`.
 
 A loss in somebody else's loop, with nothing of this library but the loss:
 
@@ -92,25 +106,86 @@ def functions_of(module: str) -> Iterator[tuple[str, Callable]]:
       yield node.name, inspect.unwrap(getattr(losses, node.name))
 
 
-def proofs() -> dict[str, list[str]]:
-  """Name of a function -> the tests that use it, as `file::test`."""
-  found: dict[str, list[str]] = {}
-  for name in PROOFS:
-    tree = ast.parse((ROOT / "tests" / "losses" / name).read_text())
-    for test in tree.body:
-      if not isinstance(test, ast.FunctionDef):
-        continue
-      used = {
-        node.attr
-        for node in ast.walk(test)
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "losses"
+def proofs() -> dict[str, dict[str, list[str]]]:
+  """Name of a function -> what is shown of it -> tests, as `file::test`."""
+  proofs: dict[str, dict[str, list[str]]] = {}
+  for kind, names in PROOFS.items():
+    for name in names:
+      tree = ast.parse((ROOT / "tests" / "losses" / name).read_text())
+      for test, functions in _functions_by_test(tree):
+        for function in sorted(functions):
+          kinds = proofs.setdefault(function, {})
+          kinds.setdefault(kind, []).append(f"{name}::{test}")
+  return proofs
+
+
+def _functions_by_test(tree: ast.Module) -> Iterator[tuple[str, set[str]]]:
+  """Each test, but for those of refusals, and the losses that it calls.
+
+  A loss may be called by a helper of the file or stand in one of its tables.
+  """
+  calls: dict[str, set[str]] = {}  # of each top-level name
+  mentions: dict[str, set[str]] = {}
+  for node in tree.body:
+    if isinstance(node, ast.FunctionDef):
+      names = [node.name]
+    elif isinstance(node, ast.Assign):
+      names = [ast.unparse(target) for target in node.targets]
+    else:
+      continue
+    inside = list(ast.walk(node))
+    for name in names:
+      calls[name] = {
+        part.attr
+        for part in inside
+        if isinstance(part, ast.Attribute)
+        and ast.unparse(part.value) == "losses"
       }
-      if test.name.startswith("test_"):
-        for function in sorted(used):
-          found.setdefault(function, []).append(f"{name}::{test.name}")
-  return found
+      mentions[name] = {
+        part.id for part in inside if isinstance(part, ast.Name)
+      }
+  for test in calls:
+    if not test.startswith("test_") or "refuse" in test:
+      continue
+    seen, new = set(), {test}
+    while new:
+      seen |= new
+      new = {m for name in new for m in mentions[name] & calls.keys()} - seen
+    yield test, set().union(*(calls[name] for name in seen))
+
+
+def proof_counts() -> dict[str, list[str]]:
+  """The best that is shown of each loss -> the losses, in the page's order."""
+  shown = proofs()
+  counts: dict[str, list[str]] = {kind: [] for kind in (*PROOFS, UNPROVED)}
+  for modules in LOSSES.values():
+    for module in modules.split():
+      for name, _ in functions_of(module):
+        if name.endswith("_loss"):
+          counts[next(iter(shown.get(name, {UNPROVED: []})))].append(name)
+  return counts
+
+
+def _counted() -> str:
+  """The counts in words."""
+  counts = proof_counts()
+  total = sum(map(len, counts.values()))
+  optimum, identified = (len(counts[kind]) for kind in list(PROOFS)[:2])
+  properties = counts["tested for its properties"]
+  text = (
+    f"Of {total} losses, {optimum} are descended to an optimum that is known,"
+    f" in worlds small enough to enumerate, and {identified} more are"
+    " identified, value and gradient, with another loss or an exact gradient."
+  )
+  if properties:
+    text += f" Tested for their properties: {_code(properties)}."
+  if counts[UNPROVED]:
+    text += f" {UNPROVED.capitalize()}: {_code(counts[UNPROVED])}."
+  return textwrap.fill(text, 80, break_on_hyphens=False) + "\n"
+
+
+def _code(names: list[str]) -> str:
+  return ", ".join(f"`{name}`" for name in names)
 
 
 def entry(name: str, function: Callable, *, first: str = "", last: str) -> str:
@@ -143,16 +218,22 @@ def losses_page() -> str:
   there = {path.stem for path in folder.glob("*.py")} - {"__init__"}
   if there != set(listed):
     raise ValueError(f"LOSSES and losses/ differ: {there ^ set(listed)}")
-  tests = proofs()
-  parts = [LOSSES_HEAD]
+  shown = proofs()
+  parts = [LOSSES_HEAD.replace("COUNTED\n", _counted())]
   for title, modules in LOSSES.items():
     parts.append(f"## {title}\n")
     for module in modules.split():
       for name, function in functions_of(module):
-        found = tests.get(name, ["test_golden.py"])
-        last = "Proof: " + ", ".join(f"`{test}`" for test in found)
-        parts.append(entry(name, function, last=last))
+        parts.append(entry(name, function, last=_proof_of(shown.get(name))))
   return "\n".join(parts)
+
+
+def _proof_of(kinds: dict[str, list[str]] | None) -> str:
+  if kinds is None:
+    return f"Proof: {UNPROVED}, `test_golden.py`"
+  return "\n".join(
+    f"- {kind.capitalize()}: {_code(tests)}" for kind, tests in kinds.items()
+  )
 
 
 def algorithms_page() -> str:

@@ -295,3 +295,27 @@ def test_smoothed_labels_give_a_finite_margin(loss, minimum):
   zero = jnp.zeros(())
   margin = descend(lambda h: loss(h, zero, zero, zero), jnp.float32(0.1))
   np.testing.assert_allclose(jax.nn.sigmoid(0.5 * margin), minimum, atol=1e-3)
+
+
+def test_sppo_misses_its_step_by_the_normalizer_alone():
+  # Over pairs of the last policy, with t = eta (win rate - 1/2), the derivative
+  # to the logits is zero where log(policy / last) - t = c policy / last for
+  # one c: the constant that a normalized policy cannot regress away.
+  last, _, _ = draw_worlds(24, 3, 4)
+  win_rates = np.einsum("wij,wj->wi", draw_preferences(25, 3, 4), last)
+  weight = jnp.asarray(last[:, :, None] * last[:, None], jnp.float32)
+
+  def objective(policy):
+    arrays = (*pairs(policy), *pairs(np.log(last)), *pairs(win_rates))
+    return jnp.sum(weight * losses.sppo_loss(*arrays, eta=2.0))
+
+  policy = fit(objective, last)
+  residual = np.log(policy / last) - 2.0 * (win_rates - 0.5)
+  constant = residual * last / policy
+  np.testing.assert_allclose(
+    constant, np.broadcast_to(constant[:, :1], constant.shape), atol=1e-3
+  )
+  # Up to that, it is the step of multiplicative weights.
+  step = normalized(last * np.exp(2.0 * win_rates))
+  assert np.abs(policy - last).max() > 0.05
+  np.testing.assert_allclose(policy, step, atol=0.02)

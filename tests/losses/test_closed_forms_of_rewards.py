@@ -167,3 +167,110 @@ def test_a_preference_model_learns_the_share_of_raters():
     lambda x: losses.preference_model_loss(x, share).sum(), jnp.zeros(3)
   )
   np.testing.assert_allclose(jax.nn.sigmoid(logits), share, atol=1e-3)
+
+
+def test_a_reward_model_finds_the_rewards_of_bradley_terry_raters():
+  _, behavior, rewards = draw_worlds(23, 3, 4)
+  wins = 1 / (1 + np.exp(rewards[:, None] - rewards[:, :, None]))
+  weight = behavior[:, :, None] * behavior[:, None] * wins
+  weight = jnp.asarray(weight, jnp.float32)
+
+  def objective(learned):
+    return jnp.sum(weight * losses.bradley_terry_loss(*pairs(learned)))
+
+  learned = descend(objective, jnp.zeros((3, 4)))
+  np.testing.assert_allclose(
+    learned - learned[:, :1], rewards - rewards[:, :1], atol=2e-3
+  )
+
+
+def _good_and_bad(reference, policy, beta):
+  """Shares of good and of bad responses for which `policy` is the optimum.
+
+  A classifier of good against bad is best at r = log(good / bad). For
+  r = beta log(policy / reference) take w sigmoid(r) and w sigmoid(-r) with w
+  such that both add up to one: w = 1 / |tanh(r / 2)|, shared out evenly on the
+  side of r > 0 and on that of r < 0, makes sum w tanh(r / 2) = 0.
+  """
+  r = beta * np.log(policy / reference)
+  counts = np.where(r > 0, (r > 0).sum(), (r < 0).sum())
+  w = 1 / (counts * np.abs(np.tanh(r / 2)))
+  good, bad = w / (1 + np.exp(-r)), w / (1 + np.exp(r))
+  np.testing.assert_allclose(good.sum(), bad.sum())
+  return good / good.sum(), bad / bad.sum()
+
+
+REFERENCE = np.asarray([0.4, 0.3, 0.2, 0.1])
+OPTIMUM = np.asarray([0.5, 0.1, 0.15, 0.25])
+
+
+def test_bco_of_pairs_finds_the_policy_whose_rewards_classify_best():
+  good, bad = _good_and_bad(REFERENCE, OPTIMUM, 0.7)
+  # The chosen response is drawn from the good ones, the other from the bad.
+  weight = jnp.asarray(good[None, :, None] * bad[None, None], jnp.float32)
+
+  def objective(policy):
+    arrays = (*pairs(policy), *pairs(np.log(REFERENCE)[None]))
+    return jnp.sum(weight * losses.bco_pair_loss(*arrays, beta=0.7))
+
+  policy = fit(objective, REFERENCE[None])
+  np.testing.assert_allclose(policy[0], OPTIMUM, atol=1e-3)
+
+
+def test_bco_takes_its_shift_for_the_normalizer():
+  # With good and bad of any kind, r - shift = log(good / bad) where the policy
+  # is reference (good / bad)^(1 / beta) / Z and the shift -beta log Z.
+  beta = 0.7
+  good, bad = np.asarray([0.5, 0.2, 0.2, 0.1]), np.asarray([0.1, 0.3, 0.2, 0.4])
+  weights = REFERENCE * (good / bad) ** (1 / beta)
+  shift = jnp.float32(-beta * np.log(weights.sum()))
+  log_reference = jnp.asarray(np.log(REFERENCE), jnp.float32)
+
+  def objective(policy):
+    loss = losses.bco_unpaired_loss(
+      jnp.concatenate([policy[0], policy[0]]),
+      jnp.concatenate([log_reference, log_reference]),
+      jnp.arange(8) < 4,
+      shift,
+      beta=beta,
+    )
+    return jnp.sum(jnp.asarray([*good, *bad], jnp.float32) * loss)
+
+  policy = fit(objective, REFERENCE[None])
+  np.testing.assert_allclose(policy[0], normalized(weights), atol=1e-3)
+
+
+def test_nca_on_samples_of_the_reference_finds_the_chosen_ones():
+  # Both responses of a pair come from the reference and p is who wins: the
+  # chosen ones have 2 ref(y) sum_y' ref(y') p(y, y') and half of all responses
+  # are chosen. At beta 1, r = log(2 chosen / (chosen + rejected)) is the
+  # log-ratio of the distribution of the chosen ones to the reference.
+  wins = np.asarray([[0.5, 0.9, 0.3], [0.1, 0.5, 0.8], [0.7, 0.2, 0.5]])
+  reference = np.asarray([0.5, 0.3, 0.2])
+  chosen = 2 * reference * (wins @ reference)
+  weight = jnp.asarray(
+    (2 * wins * reference[:, None] * reference)[None], jnp.float32
+  )
+
+  def objective(policy):
+    arrays = (*pairs(policy), *pairs(np.log(reference)[None]))
+    return jnp.sum(weight * losses.nca_loss(*arrays, beta=1.0))
+
+  policy = fit(objective, reference[None])
+  np.testing.assert_allclose(policy[0], chosen, atol=1e-3)
+  assert np.abs(chosen - reference).max() > 0.05
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_value_moves_to_its_return_but_no_further_than_its_clip(side):
+  def loss(value, target):
+    return losses.ppo_value_loss(
+      value, jnp.float32(0.0), jnp.float32(target), clip=0.5
+    )
+
+  near = descend(lambda v: loss(v, 0.3 * side), jnp.float32(0.0))
+  np.testing.assert_allclose(near, 0.3 * side, atol=1e-3)
+  # A return of 2 is past the clip: the slope is value - return up to 0.5, and
+  # then nothing, though the value is not there yet.
+  slopes = [jax.grad(loss)(jnp.float32(side * v), 2.0 * side) for v in (0.4, 1)]
+  np.testing.assert_allclose(slopes, [-1.6 * side, 0], rtol=1e-6)

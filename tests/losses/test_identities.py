@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignment_jax import losses
+from alignment_jax import losses, tabular
 
 ACTIONS = 5
 
@@ -254,3 +254,78 @@ def test_the_value_of_dro_is_the_best_regularized_reward(world):
     np.testing.assert_allclose(residuals, 0, atol=1e-10)
   regularized = jnp.sum(jnp.exp(best) * (rewards - BETA * (best - reference)))
   np.testing.assert_allclose(value, regularized, rtol=1e-5)
+
+
+def _jbond(anchor, rewards, scores, beta, gamma):
+  """The expected J-BOND loss over the policy and two samples of the anchor."""
+  best = jnp.exp(tabular.best_of_n(anchor, scores, n=2))
+  # For each response of the policy, each best anchor sample.
+  grid = jnp.full((ACTIONS, ACTIONS), 0.0)
+
+  def loss(policy):
+    baseline = jnp.sum(jnp.exp(policy) * (rewards - policy + anchor))
+    per_pair = losses.jbond_loss(
+      grid + policy[:, None],
+      grid + anchor[:, None],
+      grid + policy[None],
+      grid + rewards[:, None],
+      grid + baseline,
+      beta=beta,
+      gamma=gamma,
+    )
+    return per_pair @ best
+
+  return _expected(_policy, loss)
+
+
+def test_jbond_descends_both_kls_to_the_best_of_two_and_the_anchors(
+  world,
+):
+  logits, anchor, rewards = world
+  scores = jnp.asarray([3.0, 1.0, 1.0, 5.0, 2.0])
+  best = jnp.exp(tabular.best_of_n(anchor, scores, n=2))
+
+  def objective(logits):
+    policy = jax.nn.log_softmax(logits)
+    kl = jnp.sum(jnp.exp(policy) * (policy - anchor))
+    backward = kl - jnp.sum(jnp.exp(policy) * rewards)
+    return -0.3 * jnp.sum(best * policy) + 0.7 * backward + 0.2 * kl
+
+  expected = _jbond(anchor, rewards, scores, beta=0.7, gamma=0.2)
+  _close(jax.grad(expected)(logits), jax.grad(objective)(logits))
+
+
+def test_jbond_stands_still_at_the_best_of_two(world):
+  _, anchor, _ = world
+  scores = jnp.asarray([3.0, 1.0, 1.0, 5.0, 2.0])
+  rewards = tabular.bond_rewards(anchor, scores, n=2)
+  best = tabular.best_of_n(anchor, scores, n=2)
+  expected = _jbond(anchor, rewards, scores, beta=0.7, gamma=0.0)
+  assert np.abs(jax.grad(expected)(best)).max() < 1e-6
+  assert np.abs(jax.grad(expected)(anchor)).max() > 0.01
+
+
+def test_the_penalty_of_grpo_has_the_gradient_of_the_forward_kl(world):
+  # On responses of one token: minus the policy gradient of the advantages, and
+  # beta times the gradient of KL(reference || policy).
+  logits, reference, rewards = world
+
+  def grpo(policy):
+    return losses.grpo_loss(
+      policy[:, None],
+      jax.lax.stop_gradient(policy)[:, None],
+      reference[:, None],
+      rewards,
+      clip_low=0.2,
+      clip_high=0.2,
+      beta=BETA,
+    )[:, 0]
+
+  def objective(logits):
+    policy = jax.nn.log_softmax(logits)
+    kl = jnp.sum(jnp.exp(reference) * (reference - policy))
+    return jnp.sum(jnp.exp(policy) * rewards) - BETA * kl
+
+  _close(
+    jax.grad(_expected(_policy, grpo))(logits), -jax.grad(objective)(logits)
+  )
