@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from alignment_jax import losses, scoring
 from alignment_jax.algorithm import Algorithm, Metrics, frozen
@@ -43,7 +43,7 @@ def dro(
     trainable = {"policy": policy_params, "value": value}
     return trainable, {"reference": policy_params}
 
-  def score(params, batch):
+  def score(params: PyTree, batch: ScoredResponses) -> Float[Array, "B K"]:
     logprobs = scoring.token_logprobs(
       model, params, batch.prompt, batch.responses
     )
@@ -65,7 +65,7 @@ def dro(
     )
     real = jnp.any(batch.responses.mask, axis=-1).astype(jnp.float32)
 
-    def mean(per_response):
+    def mean(per_response: Float[Array, "B K"]) -> means.Mean:
       return means.weighted_mean(per_response, real)
 
     arrays = (policy, reference, batch.rewards, values)

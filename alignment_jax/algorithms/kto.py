@@ -2,14 +2,14 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from alignment_jax import losses, rollouts, scoring
 from alignment_jax.algorithm import Algorithm, Metrics, frozen
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking, means
 from alignment_jax.ops.means import Mean
-from alignment_jax.types import ScoredResponses
+from alignment_jax.types import ScoredResponses, Tokens
 
 
 def kto(
@@ -43,7 +43,9 @@ def kto(
     lambda_desirable=lambda_desirable, lambda_undesirable=lambda_undesirable
   )
 
-  def score(params, prompt, responses):
+  def score(
+    params: PyTree, prompt: Tokens, responses: Tokens
+  ) -> Float[Array, "B K"]:
     logprobs = scoring.token_logprobs(model, params, prompt, responses)
     return masking.masked_sum(logprobs, responses.mask)
 

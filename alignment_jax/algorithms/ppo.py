@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from alignment_jax import errors, losses, rollouts, scoring
 from alignment_jax.algorithm import Algorithm, Metrics
@@ -17,6 +17,7 @@ from alignment_jax.models import heads
 from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking, means, returns
 from alignment_jax.ops.means import Mean
+from alignment_jax.types import Rollout
 
 CRITIC = {"network", "head"}
 
@@ -78,7 +79,11 @@ def ppo(
     )
   control = kl_control.KLControl(beta=beta, target=kl_target, gain=kl_gain)
 
-  def init(key, policy_params, critic: dict[str, Any] | None = None):
+  def init(
+    key: Key[Array, ""],
+    policy_params: PyTree,
+    critic: dict[str, Any] | None = None,
+  ) -> tuple[PyTree, PyTree]:
     if critic is None:
       critic = {
         "network": policy_params,
@@ -92,31 +97,35 @@ def ppo(
     trainable, slow = control.init(key, policy_params)
     return {**trainable, "value": critic}, slow
 
-  def values_of(trainable, rollout):
-    """Value before each token, and in the first padded place the last state's;
-    0 behind it."""
+  def values_of(trainable: PyTree, rollout: Rollout) -> Float[Array, "B K T"]:
+    """Value before each token, and at the first padded position that of the
+    last state; 0 behind it."""
     mask = rollout.responses.mask
     values = scoring.token_values(
       model, trainable["value"], rollout.prompt, rollout.responses
     )
-    first_pad = _places(mask) == masking.lengths(mask)[..., None]
+    first_pad = _positions(mask) == masking.lengths(mask)[..., None]
     return jnp.where(first_pad, values.final[..., None], values.tokens)
 
-  def rewards_of(slow, experience):
+  def rewards_of(
+    slow: PyTree, experience: rollouts.Experience
+  ) -> Float[Array, "B K T"]:
     """k1 of each token, and the score where the response is over."""
     rollout, scores = experience.rollout, experience.feedback.rewards
     mask = rollout.responses.mask
     if missing_eos_reward is not None:
       scores = jnp.where(rollout.ended, scores, missing_eos_reward)
     log_ratios = jnp.where(mask, rollout.logprobs - experience.reference, 0.0)
+    # At the first padded position, where the last state has its value; a
+    # response that fills its window has none, and gets it at its last token.
     last = jnp.minimum(masking.lengths(mask), mask.shape[-1] - 1)
-    is_last = _places(mask) == last[..., None]
+    is_last = _positions(mask) == last[..., None]
     return (
       jnp.where(is_last, scores[..., None], 0.0)
       - control.coefficient(slow) * log_ratios
     )
 
-  def extra(
+  def prepared(
     trainable: PyTree, slow: PyTree, experience: rollouts.Experience
   ) -> dict[str, Array]:
     mask = experience.rollout.responses.mask
@@ -126,8 +135,8 @@ def ppo(
     if whiten_rewards:
       rewards = returns.whiten_keeping_mean(rewards, valued)
     advantages = returns.gae(rewards, values, gamma=gamma, lambda_=lambda_)
-    # Both losses are means, over different places: with this weight they have
-    # one denominator, which does not depend on how the batch is split.
+    # Both losses are means, but over different positions: with this weight they
+    # have one denominator, which does not depend on how the batch is split.
     counted = valued.astype(jnp.float32)
     share = jnp.sum(mask.astype(jnp.float32)) / jnp.sum(counted)
     return {
@@ -146,7 +155,7 @@ def ppo(
     key: Key[Array, ""] | None,
   ) -> tuple[Mean, Metrics]:
     del key
-    rollout, made = batch.rollout, batch.extra
+    rollout, extra = batch.rollout, batch.extra
     counted = rollout.responses.mask.astype(jnp.float32)
     tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
@@ -154,22 +163,22 @@ def ppo(
     values = values_of(trainable, rollout)
     policy_loss = means.weighted_mean(
       losses.ppo_policy_loss(
-        tokens, rollout.logprobs, made["advantages"], clip=clip
+        tokens, rollout.logprobs, extra["advantages"], clip=clip
       ),
       counted,
     )
     value_loss = means.weighted_mean(
       losses.ppo_value_loss(
-        values, made["values"], made["returns"], clip=value_clip
+        values, extra["values"], extra["returns"], clip=value_clip
       ),
-      made["value_weight"],
+      extra["value_weight"],
     )
     total = means.Mean(
       policy_loss.total + value_coefficient * value_loss.total,
       policy_loss.weight,
     )
     ratios = jnp.exp(tokens - rollout.logprobs)
-    error = jnp.square(made["values"] - made["returns"])
+    error = jnp.square(extra["values"] - extra["returns"])
     return total, {
       "loss": total,
       "loss/policy": policy_loss,
@@ -178,12 +187,12 @@ def ppo(
         _outside(ratios - 1, clip), counted
       ),
       "value/clipped": means.weighted_mean(
-        _outside(values - made["values"], value_clip), made["value_weight"]
+        _outside(values - extra["values"], value_clip), extra["value_weight"]
       ),
-      "value/mean": means.weighted_mean(made["values"], made["value_weight"]),
-      "value/error": means.weighted_mean(error, made["value_weight"]),
+      "value/mean": means.weighted_mean(extra["values"], extra["value_weight"]),
+      "value/error": means.weighted_mean(error, extra["value_weight"]),
       "returns/mean": means.weighted_mean(
-        made["returns"], made["value_weight"]
+        extra["returns"], extra["value_weight"]
       ),
       **control.metrics(slow, batch),
       **rollouts.rollout_metrics(batch, tokens),
@@ -191,22 +200,24 @@ def ppo(
 
   return Algorithm(
     init,
-    rollouts.sampled_from_policy(model, sampling, extra=extra),
+    rollouts.sampled_from_policy(model, sampling, extra=prepared),
     loss,
     control.refresh,
   )
 
 
-def _places(mask):
+def _positions(mask: Bool[Array, "B K T"]) -> Int[Array, "B K T"]:
   """0, 1, 2, ... along the last axis, in the mask's shape."""
   return jax.lax.broadcasted_iota(jnp.int32, mask.shape, mask.ndim - 1)
 
 
-def _valued(mask):
-  """Where there is a value: at each token, and in the first padded place."""
-  return _places(mask) <= masking.lengths(mask)[..., None]
+def _valued(mask: Bool[Array, "B K T"]) -> Bool[Array, "B K T"]:
+  """Where there is a value: at each token, and at the first padded position."""
+  return _positions(mask) <= masking.lengths(mask)[..., None]
 
 
-def _outside(moved, clip):
+def _outside(
+  moved: Float[Array, "B K T"], clip: float
+) -> Float[Array, "B K T"]:
   outside = (jnp.abs(moved) > clip).astype(jnp.float32)
   return jax.lax.stop_gradient(outside)

@@ -53,9 +53,10 @@ def preference_model(
     # Both orders as rows; those of one pair stay on one device.
     prompt, first, second = (
       jax.tree.map(
-        lambda *two: jnp.stack(two, axis=1).reshape(-1, two[0].shape[-1]), *both
+        lambda *pair: jnp.stack(pair, axis=1).reshape(-1, pair[0].shape[-1]),
+        *pair,
       )
-      for both in (
+      for pair in (
         (batch.prompt, batch.prompt),
         (batch.chosen, batch.rejected),
         (batch.rejected, batch.chosen),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from alignment_jax import losses, rollouts, scoring
 from alignment_jax.algorithm import Algorithm, Metrics, frozen
@@ -13,7 +13,7 @@ from alignment_jax.models.base import Model
 from alignment_jax.ops import guards, masking, means
 from alignment_jax.ops.means import Mean
 from alignment_jax.rollouts import revisions
-from alignment_jax.types import PreferencePair
+from alignment_jax.types import PreferencePair, Tokens
 
 
 def srpo(
@@ -48,22 +48,24 @@ def srpo(
   guards.fraction(alpha=alpha)
   revisions.check_template(template)
 
-  def scores(params, batch):
+  def scores(
+    params: PyTree, batch: PreferencePair
+  ) -> tuple[offline_pairs.Couple, ...]:
     """Couples that swap with chosen (w) and rejected (l).
 
     Of w and l; of w given l and l given w; of w given w and l given l.
     """
-    answers = offline_pairs.stack(batch)
+    responses = offline_pairs.stack(batch)
 
-    def score(prompt, responses):
+    def score(prompt: Tokens, responses: Tokens) -> Float[Array, "N 2"]:
       logprobs = scoring.token_logprobs(model, params, prompt, responses)
       return masking.masked_sum(logprobs, responses.mask)
 
-    plain = score(batch.prompt, answers)
+    plain = score(batch.prompt, responses)
     # What is shown as rows; those of one pair stay on one device.
-    shown = jax.tree.map(lambda a: a.reshape(-1, a.shape[-1]), answers)
+    shown = jax.tree.map(lambda a: a.reshape(-1, a.shape[-1]), responses)
     twice = jax.tree.map(
-      lambda a: jnp.repeat(a, 2, axis=0), (batch.prompt, answers)
+      lambda a: jnp.repeat(a, 2, axis=0), (batch.prompt, responses)
     )
     prompt = revisions.revision_prompt(twice[0], shown, template)
     # [B, shown, revised]
@@ -74,8 +76,16 @@ def srpo(
       (revised[:, 0, 0], revised[:, 1, 1]),
     )
 
-  def pair_loss(*arrays):
-    def ordered(won, lost, won_lost, lost_won, won_won, lost_lost):
+  def pair_loss(*arrays: Float[Array, "B"]) -> Float[Array, "B"]:
+    def ordered(
+      won: Array,
+      lost: Array,
+      won_lost: Array,
+      lost_won: Array,
+      won_won: Array,
+      lost_lost: Array,
+    ) -> tuple[Array, ...]:
+      """From the order of `scores`, flat, to that of the loss."""
       return won, lost, won_lost, won_won, lost_lost, lost_won
 
     return losses.srpo_loss(
@@ -99,7 +109,7 @@ def srpo(
       weight,
     )
 
-    def mean(values):
+    def mean(values: Float[Array, "B"]) -> Mean:
       return means.weighted_mean(values, weight)
 
     # beta times the log-ratio of each of the six, in the order of `scores`.

@@ -7,9 +7,30 @@ import numpy as np
 from jaxtyping import Float
 
 from alignment_jax import errors
-from alignment_jax.judges.preferences import bradley_terry
 
 Combination = Literal["sum", "mean", "worst", "less_variance", "less_deviation"]
+
+
+def bradley_terry(
+  margins: Float[np.ndarray, "*batch"], *, scale: float
+) -> Float[np.ndarray, "*batch"]:
+  """P(first preferred) = sigmoid(scale (r(first) - r(second))).
+
+  Args:
+    margins: r(first) - r(second).
+    scale: nats of log-odds per unit of reward, > 0. Small is a rater who hardly
+      tells them apart, large one who never errs.
+
+  Raises:
+    UserError: `scale` is not a finite number above 0.
+  """
+  if not 0 < scale < np.inf:
+    raise errors.UserError(
+      f"scale must be a finite number above 0, got {scale}"
+    )
+  # exp of a negative number alone: nothing overflows.
+  small = np.exp(-np.abs(scale * margins))
+  return np.where(margins >= 0, np.ones_like(small), small) / (1 + small)
 
 
 def hard(margins: Float[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch"]:
@@ -28,7 +49,7 @@ def preferences(
   Args:
     first: rewards of K responses to each prompt.
     second: of J others, or the same ones.
-    scale: of `judges.preferences.bradley_terry`; 0 for `hard`.
+    scale: of `bradley_terry`; 0 for `hard`.
   """
   margins = first[:, :, None] - second[:, None, :]
   return bradley_terry(margins, scale=scale) if scale else hard(margins)

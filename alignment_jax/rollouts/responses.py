@@ -43,7 +43,7 @@ class Sampling:
   eos_id: int
   missing_eos_penalty: float = 0.0
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     guards.positive(temperature=self.temperature)
     guards.non_negative(missing_eos_penalty=self.missing_eos_penalty)
     if self.samples < 1 or self.max_tokens < 1:

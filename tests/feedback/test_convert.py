@@ -48,6 +48,23 @@ def test_the_center_is_the_mean_of_the_demonstrations():
   assert convert.center_of(rewards) == pytest.approx(11 / 3)
 
 
+def test_bradley_terry_is_the_sigmoid_of_the_scaled_margin():
+  # sigmoid(2 log 3) = 9 / (9 + 1), and 1 / 10 the other way round.
+  margin = np.float32(np.log(3.0))
+  np.testing.assert_allclose(
+    convert.bradley_terry(np.asarray([margin, -margin, 0]), scale=2.0),
+    [0.9, 0.1, 0.5],
+    rtol=1e-6,
+  )
+
+
+def test_margins_beyond_the_range_of_exp_give_certainty():
+  margins = np.asarray([1e6, -1e6], np.float32)
+  np.testing.assert_array_equal(
+    convert.bradley_terry(margins, scale=1e3), [1, 0]
+  )
+
+
 def test_the_hard_preference_is_one_zero_and_a_half_on_ties():
   margins = np.asarray([1e-6, -1e-6, 0], np.float32)
   np.testing.assert_array_equal(convert.hard(margins), [1, 0, 0.5])
@@ -85,3 +102,9 @@ def test_wrong_settings_are_named():
     convert.center_of(np.zeros(0, np.float32))
   with pytest.raises(errors.UserError, match="mean reward of nan"):
     convert.center_of(np.asarray([1, np.nan], np.float32))
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, np.inf, np.nan])
+def test_a_scale_out_of_range_is_named(scale):
+  with pytest.raises(errors.UserError, match="scale must be"):
+    convert.bradley_terry(np.zeros(2, np.float32), scale=scale)
