@@ -48,8 +48,8 @@ def batch():
   )
 
 
-def expected_loss(world):
-  """The formula of the paper's sampled loss, pair by pair."""
+def rhos_of(world):
+  """The log-ratio of a response to a prompt, perhaps after one is shown."""
 
   @jax.jit
   def log_ratio(prompt, response):
@@ -60,15 +60,23 @@ def expected_loss(world):
     )
     return policy - reference
 
-  def of_pair(prompt, chosen, rejected):
-    def rho(response, shown=None):
-      before = list(prompt)
-      if shown is not None:
-        before += [*TEMPLATE[0], *shown, *TEMPLATE[1]]
-      return float(
-        log_ratio(row(before, left=True, length=12), row(response, left=False))
-      )
+  def rho(prompt, response, shown=None):
+    before = list(prompt)
+    if shown is not None:
+      before += [*TEMPLATE[0], *shown, *TEMPLATE[1]]
+    return float(
+      log_ratio(row(before, left=True, length=12), row(response, left=False))
+    )
 
+  return rho
+
+
+def expected_loss(world):
+  """The formula of the paper's sampled loss, pair by pair."""
+  rho_of = rhos_of(world)
+
+  def of_pair(prompt, chosen, rejected):
+    rho = functools.partial(rho_of, prompt)
     joint = (
       rho(chosen, rejected)
       + rho(chosen)
@@ -104,6 +112,53 @@ def test_the_loss_is_the_formula_of_six_log_probabilities(world):
     {"policy": world.policy}, {"reference": world.reference}, batch(), None
   )
   assert total.value() == pytest.approx(expected_loss(world), rel=1e-4)
+
+
+def test_the_margins_are_those_of_generator_and_reviser(world):
+  rho_of = rhos_of(world)
+  _, metrics = jax.jit(method(world).loss)(
+    {"policy": world.policy}, {"reference": world.reference}, batch(), None
+  )
+  names = (
+    "generator/margins",
+    "reviser/margins_after_chosen",
+    "reviser/margins_after_rejected",
+    "reviser/accuracies",
+    "joint/margins",
+  )
+  rows = []
+  for prompt, chosen, rejected in zip(PROMPTS, CHOSEN, REJECTED, strict=True):
+    rho = functools.partial(rho_of, prompt)
+    plain = rho(chosen) - rho(rejected)
+    after_chosen = rho(chosen, chosen) - rho(rejected, chosen)
+    after_rejected = rho(chosen, rejected) - rho(rejected, rejected)
+    right = (after_chosen > 0) + (after_rejected > 0)
+    joint = plain + rho(chosen, rejected) - rho(rejected, chosen)
+    rows.append(
+      [
+        BETA * plain,
+        BETA * after_chosen,
+        BETA * after_rejected,
+        right / 2,
+        BETA * joint,
+      ]
+    )
+  expected = np.average(rows, axis=0, weights=WEIGHT)
+  got = [float(metrics[name].value()) for name in names]
+  np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-5)
+  for name, responses in (("chosen", CHOSEN), ("rejected", REJECTED)):
+    nats = [
+      scoring.token_logprobs(
+        world.model,
+        world.policy,
+        row(prompt, left=True),
+        jax.tree.map(lambda a: a[:, None], row(response, left=False)),
+      ).sum()
+      for prompt, response in zip(PROMPTS, responses, strict=True)
+    ]
+    assert metrics[f"logps/{name}"].value() == pytest.approx(
+      np.average(nats, weights=WEIGHT), rel=1e-4
+    )
 
 
 def test_it_starts_at_one_less_half_of_alpha(world):
