@@ -116,6 +116,7 @@ def _from_hub(
   settings = model.settings
   name = models.family_of(settings)
   there.mkdir(parents=True, exist_ok=True)
+  folder.write_probe(there, tokenizer)
   tokenizer.save(there / folder.TOKENIZER)
   files.write_json(
     there / folder.MODEL,
@@ -155,5 +156,5 @@ def _to_hub(
     # SentencePiece models have two names there.
     t5 = models.family_of(model.settings) == "t5"
     name = sentencepiece_file.T5_NAME if t5 else sentencepiece_file.LLAMA_NAME
-    folder.copy_tokenizer(here / folder.TOKENIZER, there / name)
+    files.write_bytes(there / name, tokenizer.file)
   return f"{model.settings.architecture}, {dtype}"

@@ -2,12 +2,13 @@
 
 config.json           the resolved config
 tokenizer.model       trained on the text, or taken from `init_from`
+tokenizer_probe.json  the ids that it gave a fixed text
 sft/, ipo/, ...       one folder per stage:
   checkpoints/        to resume from
   metrics.jsonl, tensorboard/
   final/              the parameters at the end
   model.json          which network they are for
-  tokenizer.model     so that the folder stands alone
+  tokenizer.model, tokenizer_probe.json   so that the folder stands alone
 evaluation.json, answers.jsonl, report.html
 """
 
@@ -16,10 +17,11 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from alignment_jax import errors, files
+from alignment_jax import data, errors, files
 from alignment_jax.experiment import renamed
 
 CONFIG, MODEL, TOKENIZER = "config.json", "model.json", "tokenizer.model"
+PROBE = "tokenizer_probe.json"
 
 # Fields that folders of earlier versions lack, with what those versions did.
 _TRAINING = {"training": {"epochs": 1, "minibatches": 1}}
@@ -84,18 +86,48 @@ def read_model(stage: pathlib.Path) -> dict[str, Any]:
   )
 
 
-def copy_tokenizer(source: pathlib.Path, target: pathlib.Path) -> None:
-  """Copies the tokenizer of a stage or run.
+def write_tokenizer(
+  directory: pathlib.Path, tokenizer: data.Tokenizer, content: bytes
+) -> None:
+  """Writes a tokenizer's file, and how it tokenizes.
+
+  Args:
+    directory: of a run or stage.
+    tokenizer: that reads the file.
+    content: of the file.
+  """
+  # First: a tokenizer is there only with what it is checked against.
+  write_probe(directory, tokenizer)
+  files.write_bytes(directory / TOKENIZER, content)
+
+
+def write_probe(directory: pathlib.Path, tokenizer: data.Tokenizer) -> None:
+  """Writes how a tokenizer tokenizes, for `load_tokenizer` to compare."""
+  files.write_json(directory / PROBE, data.tokenizer_fingerprint(tokenizer))
+
+
+def load_tokenizer(directory: pathlib.Path) -> data.Tokenizer:
+  """The tokenizer of a run or stage.
 
   Raises:
-    UserError: there is none.
+    UserError: there is none, it is damaged, or it tokenizes otherwise than when
+      it was written, as it may under other versions of its libraries.
   """
-  files.copy(
-    source,
-    target,
-    next_step="give the folder of a finished stage, such as"
-    " runs/quickstart/ipo",
-  )
+  path, probe = directory / TOKENIZER, directory / PROBE
+  if not path.is_file():
+    raise errors.UserError(
+      f"{path} is missing; give the folder of a finished stage, such as"
+      " runs/quickstart/ipo"
+    )
+  tokenizer = data.load_tokenizer(path)
+  if probe.exists():  # folders of earlier versions have none
+    expected = files.read_json(probe, next_step="restore it, or delete it")
+    if data.tokenizer_fingerprint(tokenizer) != expected:
+      raise errors.UserError(
+        f"{path} gives a text other tokens than when it was written; install"
+        " the versions of transformers, tokenizers and sentencepiece of then"
+      )
+  return tokenizer
 
 
 def _compare(

@@ -293,19 +293,16 @@ def _tokenizer(
   settings: Settings, sources: Sources, workdir: str | pathlib.Path | None
 ) -> tuple[Any, bytes]:
   """The run's tokenizer: its own, that of `init_from`, or a new one."""
-  places = []
-  if workdir is not None:
-    places.append(pathlib.Path(workdir) / folder.TOKENIZER)
-  if settings.init_from:
-    places.append(pathlib.Path(settings.init_from) / folder.TOKENIZER)
-  for path in places:
-    if path.exists():
-      return data.load_tokenizer(path), path.read_bytes()
-  if settings.init_from:
-    raise errors.UserError(
-      f"{places[-1]} is missing; give the folder of a finished stage, such as"
-      " runs/quickstart/ipo"
-    )
+  directory = None
+  if (
+    workdir is not None and (pathlib.Path(workdir) / folder.TOKENIZER).exists()
+  ):
+    directory = pathlib.Path(workdir)
+  elif settings.init_from:
+    directory = pathlib.Path(settings.init_from)
+  if directory is not None:
+    tokenizer = folder.load_tokenizer(directory)
+    return tokenizer, (directory / folder.TOKENIZER).read_bytes()
   rows = sources.rows("demonstration", "train")
   tokenizer = data.SentencePieceTokenizer.train(
     (

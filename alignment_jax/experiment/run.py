@@ -7,7 +7,7 @@ from typing import Any
 
 import ml_collections
 
-from alignment_jax import errors, files, parallel
+from alignment_jax import errors, parallel
 from alignment_jax.experiment import evaluating, folder, stages
 from alignment_jax.experiment.description import describe
 from alignment_jax.experiment.plans import Plan, plan
@@ -44,9 +44,8 @@ def run(plan: Plan, workdir: str, *, command: str = "") -> None:
   """
   setup = Setup(plan, pathlib.Path(workdir))
   folder.claim(setup.workdir, plan.config)
-  tokenizer = setup.workdir / folder.TOKENIZER
-  if not tokenizer.exists():
-    files.write_bytes(tokenizer, plan.tokenizer_file)
+  if not (setup.workdir / folder.TOKENIZER).exists():
+    folder.write_tokenizer(setup.workdir, plan.tokenizer, plan.tokenizer_file)
   _say(describe(plan))
   for stage in plan.stages:
     final = stages.run_stage(setup, stage)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from alignment_jax import data, errors, models, parallel
+from alignment_jax import errors, models, parallel
 from alignment_jax.experiment import folder, methods
 from alignment_jax.models import heads
 from alignment_jax.training import checkpoint
@@ -51,8 +51,7 @@ def open_stage(path: pathlib.Path) -> tuple[models.Model, Any, dict[str, Any]]:
   """
   metadata = folder.read_model(path)
   model = models.make_model(metadata["name"], **metadata["settings"])
-  tokenizer = data.load_tokenizer(path / folder.TOKENIZER)
-  return model, tokenizer, metadata
+  return model, folder.load_tokenizer(path), metadata
 
 
 def load_policy(

@@ -92,9 +92,7 @@ def run_stage(setup: Setup, stage: StagePlan) -> pathlib.Path:
       "response_length": setup.settings.data.response_length,
     },
   )
-  folder.copy_tokenizer(
-    setup.workdir / folder.TOKENIZER, path / folder.TOKENIZER
-  )
+  folder.write_tokenizer(path, setup.tokenizer, setup.plan.tokenizer_file)
   # Last: its presence says that the stage is finished.
   trained = _merged(setup, final) if stage.adapts else final.trainable
   checkpoint.save_tree(path / stage_folder.FINAL, trained)

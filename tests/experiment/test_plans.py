@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from alignment_jax import algorithms, data, experiment
+from alignment_jax import algorithms, data, errors, experiment
 from alignment_jax.experiment import folder, keys
 from configs import ppo, quickstart, rloo
 
@@ -107,6 +107,32 @@ def test_the_tokenizer_of_the_folder_is_taken(tmp_path, source, small):
   second = experiment.plan(config, tmp_path / "run")
   assert second.tokenizer_file == other.file != first.tokenizer_file
   assert second.model.settings.vocabulary_size == other.vocabulary_size
+
+
+def test_a_tokenizer_that_tokenizes_otherwise_than_before_is_refused(
+  tmp_path, source, small
+):
+  config = small(quickstart.get_config("tiny"), source)
+  config.sft = config.reward_model = None
+  config.evaluation.prompts = 0
+  work = tmp_path / "run"
+  experiment.train(config, str(work))
+  # What libraries of another version would do to the same file.
+  for directory in (work, work / "ipo"):
+    path = directory / folder.PROBE
+    ids = json.loads(path.read_text())
+    path.write_text(json.dumps([ids[0], ids[1] + 1, *ids[2:]]))
+  for use in (
+    lambda: experiment.train(config, str(work)),
+    lambda: experiment.generate(
+      str(work / "ipo"), ["Say it"], seed=0, max_tokens=2
+    ),
+  ):
+    with pytest.raises(errors.UserError, match="other tokens than when it was"):
+      use()
+  # Folders of earlier versions have nothing to compare.
+  (work / folder.PROBE).unlink()
+  experiment.train(config, str(work))
 
 
 # Draws that finished runs depend on: they were numbered before they had names.
