@@ -1,4 +1,4 @@
-"""Schedules and the table of optimisers."""
+"""Schedules and the table of optimizers."""
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,8 @@ from alignment_jax import errors, optimizers
 
 
 def schedule(name, **changes):
-  given = dict(learning_rate=1.0, warmup_steps=4, total_steps=12)
-  return optimizers.make_schedule(name, **{**given, **changes})
+  settings = dict(learning_rate=1.0, warmup_steps=4, total_steps=12)
+  return optimizers.make_schedule(name, **{**settings, **changes})
 
 
 def test_warm_up_rises_in_equal_steps_to_the_peak():
@@ -75,3 +75,65 @@ def test_a_wrong_name_lists_what_exists():
 def test_numbers_out_of_range_are_named(changes):
   with pytest.raises(errors.UserError, match=next(iter(changes))):
     schedule("constant", **changes)
+
+
+def updates_of(name, gradients, params, **settings):
+  """The first update at a constant learning rate of 0.1."""
+  settings = {"weight_decay": 0.0, "clip_norm": 0.0} | settings
+  optimizer = optimizers.make_optimizer(
+    name, schedule("constant", learning_rate=0.1, warmup_steps=0), **settings
+  )
+  with jax.numpy_dtype_promotion("standard"):
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+  return updates
+
+
+def test_a_gradient_is_clipped_to_the_norm_over_all_parameters():
+  params = {"kernel": jnp.zeros(1), "scale": jnp.zeros(1)}
+  gradients = {"kernel": jnp.array([6.0]), "scale": jnp.array([8.0])}
+  # A norm of 10, scaled to 5 and left alone below 20; times -0.1.
+  for clip_norm, expected in ((5.0, (-0.3, -0.4)), (20.0, (-0.6, -0.8))):
+    updates = updates_of("sgd", gradients, params, clip_norm=clip_norm)
+    np.testing.assert_allclose(updates["kernel"], expected[0], rtol=1e-6)
+    np.testing.assert_allclose(updates["scale"], expected[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("name", "factor"), [("sgd", -0.1), ("adamw", -0.1), ("adafactor", -1.0)]
+)
+def test_decay_pulls_every_linear_map_towards_zero(name, factor):
+  params = {leaf: jnp.array([2.0, -4.0]) for leaf in ("kernel", "weight")}
+  params["adapter"] = {leaf: jnp.array([2.0, -4.0]) for leaf in ("a", "b")}
+  zeros = jax.tree.map(jnp.zeros_like, params)
+  updates = updates_of(name, zeros, params, weight_decay=0.3)
+  # Times the learning rate; optax's Adafactor takes the decay as it is.
+  for update in jax.tree.leaves(updates):
+    np.testing.assert_allclose(update, factor * 0.3 * np.array([2, -4]), 1e-5)
+
+
+def test_the_first_adam_step_is_the_learning_rate_whatever_the_gradient():
+  params = {"kernel": jnp.zeros(2)}
+  gradients = {"kernel": jnp.array([0.01, -50.0])}
+  updates = updates_of("adamw", gradients, params)
+  np.testing.assert_allclose(updates["kernel"], [-0.1, 0.1], rtol=1e-4)
+
+
+def test_adafactor_does_not_scale_its_steps_by_the_parameter():
+  gradients = {"kernel": jnp.array([1.0, -1.0])}
+  small, large = (
+    updates_of("adafactor", gradients, {"kernel": jnp.full(2, size)})["kernel"]
+    for size in (0.1, 100.0)
+  )
+  np.testing.assert_allclose(small, large)
+
+
+@pytest.mark.parametrize("setting", ["weight_decay", "clip_norm"])
+def test_a_negative_setting_is_refused(setting):
+  settings = {"weight_decay": 0.0, "clip_norm": 0.0, setting: -0.5}
+  with pytest.raises(errors.UserError, match=f"{setting}.*-0.5"):
+    optimizers.make_optimizer("sgd", schedule("constant"), **settings)
+
+
+def test_a_schedule_of_warm_up_alone_rises_to_the_end():
+  rates = [float(schedule("cosine", warmup_steps=12)(step)) for step in (0, 11)]
+  np.testing.assert_allclose(rates, [1 / 13, 12 / 13], rtol=1e-6)
