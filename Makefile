@@ -50,11 +50,11 @@ reproduce: $(INSTALLED)  ## published illustrations again: docs/reproductions.md
 
 lab: export JAX_PLATFORMS = cpu
 lab: $(INSTALLED)  ## the trainer held against exact optima: docs/lab.md
-	$(VENV)/bin/python experiments/reproduce/lab.py
+	$(VENV)/bin/python -m experiments.studies.lab
 
 rlhf-small: export JAX_PLATFORMS = cpu
 rlhf-small: $(INSTALLED)  ## twelve methods on human ratings: docs/rlhf_small.md
-	$(VENV)/bin/python experiments/reproduce/rlhf_small.py
+	$(VENV)/bin/python -m experiments.studies.rlhf_small
 
 benchmarks: $(INSTALLED)  ## ratios against a baseline in the same run
 	$(VENV)/bin/python benchmarks/losses.py

@@ -19,7 +19,7 @@ policy must end with `TL;DR:` too.
 Expected: people write 21.2 words, SFT 20.2, RCfD 20.2, RLOO 61.6; with
 `--config.sampling.judge.judges.length.weight=-0.02` RLOO writes 1.3. ROUGE-L
 grows from 0.083 to 0.124 with RCfD, by frequent words: a network of this size
-makes no sense yet (`experiments/reproduce/xsum_length.py`).
+makes no sense yet (`experiments/studies/xsum_length.py`).
 
 Hardware: two CPU cores, 9 minutes with other work beside it. `:tiny` runs every
 part with a toy model and learns nothing.

@@ -70,6 +70,10 @@ def problems(markdown: str, root: Path) -> list[str]:
           found.append(f"{line}: there is no {name}")
         elif name.startswith("experiments/") and name.endswith(".py"):
           script = (root / name).read_text("utf-8")
+      if re.fullmatch(r"experiments(\.\w+)+", word):
+        name = word.replace(".", "/") + ".py"
+        if not (root / name).exists():
+          found.append(f"{line}: there is no {name}")
       if script is not None and (flag := re.match(r"--([\w]+)", word)):
         if flag[1] not in defined_flags(script):
           found.append(f"{line}: the script has no --{flag[1]}")
@@ -181,6 +185,7 @@ def test_a_command_that_exists_passes(command, tree):
     "cd x && make tset",
     "echo 'a|b' | make tset",
     "python experiments/tarin.py",
+    "python -m experiments.studies.tarin",
     "python experiments/train.py --config=configs/y.py",
     "python experiments/train.py \\\n  --workdri=runs/x",
     "pip install -e '.[vis]'",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,25 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.studies import rlhf_page
+
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "experiments" / "reproduce"
-
-
-@pytest.fixture
-def rlhf_page(monkeypatch):
-  monkeypatch.syspath_prepend(str(FOLDER))
-  import rlhf_page
-
-  return rlhf_page
 
 
 def verdicts(gold):
   """Of methods whose seeds have these scores, [seeds, prompts]."""
 
   def seed(scores):
-    point = dict(kl=0.5, kl_error=0.1, proxy=1.0, vader=0.2, length=7.0, step=4)
-    point["samples"] = ["film: A | good one"]
-    return {"seconds": 30.0, "points": [{**point, "gold": list(scores)}]}
+    verdict = dict(kl=0.5, kl_error=0.1, proxy=1.0, vader=0.2, length=7.0)
+    verdict["samples"] = ["film: A | good one"]
+    return {"seconds": 30.0, **verdict, "gold": list(scores)}
 
   shared = {
     name: {"seconds": 30.0, "numbers": {"reward model accuracy": 0.75}}
@@ -39,7 +33,7 @@ def verdicts(gold):
   }
 
 
-def test_who_wins_is_counted_by_prompt_and_seed(rlhf_page):
+def test_who_wins_is_counted_by_prompt_and_seed():
   table = rlhf_page.pairwise(
     {
       "A": np.array([[1.0, 1.0], [0.0, 3.0]]),
@@ -53,7 +47,7 @@ def test_who_wins_is_counted_by_prompt_and_seed(rlhf_page):
   assert table["B", "A"][0] == pytest.approx(1 - rate)
 
 
-def test_the_page_says_what_failed_and_how_long_it_took(tmp_path, rlhf_page):
+def test_the_page_says_what_failed_and_how_long_it_took(tmp_path):
   path = rlhf_page.write_page(
     verdicts({"SFT": [[0.0, 1.0]], "IPO": [[1.0, 1.0]]}),
     {"DPO, seed 2": "UserError: no"},
@@ -61,7 +55,7 @@ def test_the_page_says_what_failed_and_how_long_it_took(tmp_path, rlhf_page):
     tmp_path,
     command="python this.py",
   )
-  text = path.read_text()
+  text = re.sub(" +", " ", path.read_text())
   # Two shared stages and two methods of half a minute each.
   assert "`python this.py` on" in text
   assert "its parts took 2 minutes" in text
@@ -79,10 +73,11 @@ def test_the_tiny_form_runs_whole_and_is_not_done_again(tmp_path):
   def run():
     return subprocess.run(
       [
-        *(sys.executable, str(FOLDER / "rlhf_small.py"), "--size=tiny"),
+        *(sys.executable, "-m", "experiments.studies.rlhf_small"),
+        "--size=tiny",
         *(f"--workdir={tmp_path / 'run'}", f"--data_dir={ROOT / 'data'}"),
       ],
-      cwd=tmp_path,
+      cwd=ROOT,
       env={**os.environ, "JAX_PLATFORMS": "cpu", "MPLBACKEND": "Agg"},
       capture_output=True,
       text=True,
@@ -99,10 +94,8 @@ def test_the_tiny_form_runs_whole_and_is_not_done_again(tmp_path):
     f"{name}-0.json" for name in ("SFT", "IPO", "RLOO", "Nash-MD")
   }
   for verdict in kept.values():
-    assert all(np.isfinite(point["kl"]) for point in verdict["points"])
+    assert np.isfinite(verdict["kl"])
   again = run()
   assert again.returncode == 0 and "step" not in again.stdout
-  assert (
-    "| Nash-MD | online, preference |"
-    in (tmp_path / "run" / "rlhf_small.md").read_text()
-  )
+  text = (tmp_path / "run" / "rlhf_small.md").read_text()
+  assert "| Nash-MD | online, preference |" in re.sub(" +", " ", text)

@@ -333,7 +333,7 @@ def figure(
   axes[0].plot(np.arange(1, JEFFREYS_STEPS + 1), divergence, color=style.BLUE)
   axes[0].axhline(1e-3, color=style.GREY, linestyle=":")
   style.note(
-    axes[0], "limit of the table", (JEFFREYS_STEPS, 1e-3), (0, 4), ha="right"
+    axes[0], "criterion: < 1e-3", (JEFFREYS_STEPS, 1e-3), (0, 4), ha="right"
   )
   axes[0].set_yscale("log")
   axes[0].set_xlabel("exact steps")

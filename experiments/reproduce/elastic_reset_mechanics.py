@@ -367,7 +367,8 @@ def figure(
     )
   axes[2].set_xlabel("final KL(policy, reference), nats")
   axes[2].set_ylabel("final mean reward")
-  axes[2].margins(0.16)
+  axes[2].margins(x=0.16)
+  axes[2].set_ylim(0.68, 0.91)
   axes[2].set_title("No better than a tuned KL coefficient")
   axes[2].legend(loc="lower right")
   return figure

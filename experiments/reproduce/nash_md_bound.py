@@ -208,7 +208,7 @@ def fixed_rates(key: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _figure(kl: np.ndarray, bound: np.ndarray, bias: np.ndarray) -> Figure:
   figure, (left, right) = style.panels(
-    2, width=12, height=4.6, width_ratios=(3, 2)
+    2, width=12, height=5.4, width_ratios=(3, 2)
   )
   steps = np.arange(1, STEPS + 1)
   for j, tau in enumerate(TAUS):
@@ -258,6 +258,7 @@ def _figure(kl: np.ndarray, bound: np.ndarray, bias: np.ndarray) -> Figure:
     markersize=9,
     label="independent check in NumPy, one game",
   )
+  right.set_ylim(bottom=5e-8)
   right.set_xscale("log")
   right.set_yscale("log")
   right.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
@@ -265,7 +266,7 @@ def _figure(kl: np.ndarray, bound: np.ndarray, bias: np.ndarray) -> Figure:
   right.set_xlabel("fixed step size eta, nats per win rate")
   right.set_ylabel("KL(pi*, pi_2000), nats")
   right.set_title("A fixed eta leaves a bias of order eta^2")
-  right.legend(loc="upper left")
+  right.legend(loc="lower right", fontsize="small")
   return figure
 
 

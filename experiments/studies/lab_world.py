@@ -8,6 +8,7 @@ import itertools
 import json
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +68,7 @@ class Lab:
     steps: of a run of each method.
   """
 
-  def __init__(self, root: pathlib.Path, *, steps: Mapping[str, int]):
+  def __init__(self, root: pathlib.Path, *, steps: Mapping[str, int]) -> None:
     self._steps = steps
     self._root = root
     self._mesh = parallel.make_mesh(data=1, fsdp=1, tensor=1)
@@ -87,7 +88,7 @@ class Lab:
     self._write_start(params)
     self.reference = self.logprobs(params)
 
-  def logprobs(self, params) -> np.ndarray:
+  def logprobs(self, params: Any) -> np.ndarray:
     """Log-probability of every response to every prompt, [P, A]."""
     return np.asarray(
       jax.jit(
@@ -115,7 +116,9 @@ class Lab:
     """KL to the start in nats."""
     return self.mean(log_policy, log_policy - self.reference)
 
-  def objective(self, log_policy, reward, beta) -> float:
+  def objective(
+    self, log_policy: np.ndarray, reward: np.ndarray, beta: float
+  ) -> float:
     """E reward - beta KL."""
     return self.mean(log_policy, reward) - beta * self.kl(log_policy)
 
@@ -157,9 +160,9 @@ class Lab:
     config = self._config(
       dict(name="dpo", beta=DPO_BETA, label_smoothing=0.0, aggregation="sum")
     )
-    given = ",".join(f"{name}={value}" for name, value in raters.items())
-    config.data.source = f"lab:{given}"
-    return self._trained(config, f"dpo-{given}")
+    options = ",".join(f"{name}={value}" for name, value in raters.items())
+    config.data.source = f"lab:{options}"
+    return self._trained(config, f"dpo-{options}")
 
   def self_play(self) -> np.ndarray:
     """What self-play in the game ends with."""
@@ -179,7 +182,7 @@ class Lab:
     )
     return self._trained(config, "best_response")
 
-  def _trained(self, config, name):
+  def _trained(self, config: config_dict.ConfigDict, name: str) -> np.ndarray:
     path = self._root / name
     experiment.train(config, str(path))
     stage = path / config.algorithm.name
@@ -187,7 +190,7 @@ class Lab:
       stage_folder.load_policy(stage, self._model, self._mesh)
     )
 
-  def _config(self, algorithm):
+  def _config(self, algorithm: dict[str, Any]) -> config_dict.ConfigDict:
     config = quickstart.get_config("tiny").unlock()
     config.model = config_dict.create(**MODEL)
     config.init_from = str(self._root / "start")
@@ -208,7 +211,7 @@ class Lab:
       config[field] = config_dict.ConfigDict(section)
     return config
 
-  def _write_start(self, params):
+  def _write_start(self, params: Any) -> None:
     """The start as the folder of a stage."""
     path = self._root / "start"
     path.mkdir()
@@ -230,7 +233,7 @@ class Lab:
     checkpoint.save_tree(path / stage_folder.FINAL, {"policy": params})
 
 
-def sampling(judge):
+def sampling(judge: dict[str, Any]) -> config_dict.ConfigDict:
   """Eight responses to each prompt, and who judges them."""
   return config_dict.create(
     samples=8,
@@ -247,17 +250,17 @@ def word_tokenizer() -> data.HubTokenizer:
   """One token for each word, and one that ends a response."""
   import tokenizers
 
-  made = tokenizers.Tokenizer(
+  tokenizer = tokenizers.Tokenizer(
     tokenizers.models.WordLevel(
       {"</s>": EOS, **{word: n for n, word in enumerate(WORDS, start=1)}},
       unk_token="</s>",
     )
   )
-  made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-  made.add_special_tokens(["</s>"])
+  tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+  tokenizer.add_special_tokens(["</s>"])
   return data.HubTokenizer.from_description(
     {
-      "tokenizer": json.loads(made.to_str()),
+      "tokenizer": json.loads(tokenizer.to_str()),
       "config": {"eos_token": "</s>"},
       "eos_id": EOS,
       "pad_id": EOS,
@@ -265,7 +268,7 @@ def word_tokenizer() -> data.HubTokenizer:
   )
 
 
-def enumerated():
+def enumerated() -> tuple[Tokens, Tokens, list[str]]:
   """All prompts, all responses as tokens [P, A, T], and those as texts."""
   words = range(1, len(WORDS) + 1)
   rows = [
@@ -276,8 +279,8 @@ def enumerated():
   rows += list(itertools.product(words, repeat=LENGTH))
   ids = np.zeros((len(rows), LENGTH), np.int32)
   mask = np.zeros((len(rows), LENGTH), bool)
-  for place, row in enumerate(rows):
-    ids[place, : len(row)], mask[place, : len(row)] = row, True
+  for index, row in enumerate(rows):
+    ids[index, : len(row)], mask[index, : len(row)] = row, True
   texts = [" ".join(WORDS[i - 1] for i in row if i != EOS) for row in rows]
   prompt = Tokens(
     jnp.arange(1, len(WORDS) + 1, dtype=jnp.int32)[:, None],

@@ -13,7 +13,7 @@ class Method:
     algorithm: `name` and its settings.
     family: what it learns from; decides the color.
     samples: responses to each prompt; 0 for a method that does not sample.
-    judge: whom it asks if it does.
+    judge: what scores them.
   """
 
   algorithm: Mapping[str, Any]
@@ -22,8 +22,8 @@ class Method:
   judge: str = "reward_model"
 
 
-# None was tuned: the strengths are those of this repository's configs, or bring
-# a run of this length a few nats from its start.
+# None was tuned: the coefficients are those of this repository's configs, or
+# bring a run of this length a few nats from its start.
 METHODS = {
   "DPO": Method(algorithm=dict(name="dpo", beta=0.1), family="offline, pairs"),
   "IPO": Method(algorithm=dict(name="ipo", tau=0.058), family="offline, pairs"),

@@ -1,12 +1,12 @@
 """The whole pipeline on human ratings, for many methods, with a small model.
 
-    python experiments/reproduce/rlhf_small.py
+    python -m experiments.studies.rlhf_small
 
 SFT once; judges from the first half of each text's raters; every method from
 the same SFT policy, with several seeds; then a gold judge, a reward model from
-the other half of the raters, scores the answers to held-out prompts. Writes
+the other half of the raters, scores the responses to held-out prompts. Writes
 `docs/rlhf_small.md` and its figure. What is finished is kept in the workdir and
-not done again; a method that fails is reported and the others go on.
+not repeated; a method that fails is reported and the others continue.
 
 Hardware: two CPU cores; the page says how long it took. `--size=tiny` runs
 every part with a toy model, learns nothing, and writes into the workdir.
@@ -22,17 +22,12 @@ import multiprocessing
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-import page
-import rlhf_page
 from ml_collections import config_dict
-from rlhf_methods import METHODS
-
-sys.path.insert(0, str(page.ROOT))
 
 from alignment_jax import (
   experiment,
@@ -45,11 +40,14 @@ from alignment_jax.evaluation import drift
 from alignment_jax.experiment import feedback_from_config, stage_folder
 from alignment_jax.experiment.setup import Setup
 from configs import base, quickstart
+from configs.base import ConfigDict
+from experiments.reproduce import page
+from experiments.studies import rlhf_page
+from experiments.studies.rlhf_methods import METHODS
 
-COMMAND = "python experiments/reproduce/rlhf_small.py"
+COMMAND = "python -m experiments.studies.rlhf_small"
 # Side by side: networks this small leave a core idle.
 PROCESSES = 2
-
 
 # Folder -> what is trained there, on whose ratings, with which seed.
 JUDGES = {
@@ -123,11 +121,11 @@ def main() -> None:
   parser.add_argument("--size", choices=SIZES, default="full")
   parser.add_argument("--workdir", default="", help="runs/rlhf_small[_SIZE]")
   parser.add_argument("--data_dir", default="data")
-  given = parser.parse_args()
-  tiny = "" if given.size == "full" else f"_{given.size}"
-  root = pathlib.Path(given.workdir or f"runs/rlhf_small{tiny}")
+  options = parser.parse_args()
+  tiny = "" if options.size == "full" else f"_{options.size}"
+  root = pathlib.Path(options.workdir or f"runs/rlhf_small{tiny}")
   share_programs(root)
-  verdicts, failed = run(SIZES[given.size], root, given.data_dir)
+  verdicts, failed = run(SIZES[options.size], root, options.data_dir)
   docs = root if tiny else page.DOCS
   families = {"SFT": "", **{n: m.family for n, m in METHODS.items()}}
   path = rlhf_page.write_page(verdicts, failed, families, docs, command=COMMAND)
@@ -143,14 +141,16 @@ def share_programs(root: pathlib.Path) -> None:
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def run(size: Size, root: pathlib.Path, data_dir: str):
+def run(
+  size: Size, root: pathlib.Path, data_dir: str
+) -> tuple[dict[str, Any], dict[str, str]]:
   """Trains and judges everything that is not there yet.
 
   Returns:
     name -> the verdict on each seed, and name -> what went wrong.
   """
   (root / "verdicts").mkdir(parents=True, exist_ok=True)
-  shared, found, failed = {}, {}, {}
+  shared, methods, failed = {}, {}, {}
   with concurrent.futures.ProcessPoolExecutor(
     PROCESSES,
     multiprocessing.get_context("spawn"),
@@ -170,30 +170,34 @@ def run(size: Size, root: pathlib.Path, data_dir: str):
         range(size.seeds), ("SFT", *size.methods)
       )
     }
-    for (name, seed), said in verdicts.items():
+    for (name, seed), running_verdict in verdicts.items():
       try:
-        found.setdefault(name, []).append(said.result())
+        methods.setdefault(name, []).append(running_verdict.result())
       except Exception as error:  # one method must not end the others
         failed[f"{name}, seed {seed}"] = f"{type(error).__name__}: {error}"
         print(f"FAILED {name}, seed {seed}: {error!r}", flush=True)
-  whole = {n: v for n, v in found.items() if len(v) == size.seeds}
+  whole = {n: v for n, v in methods.items() if len(v) == size.seeds}
   return {"shared": shared, "methods": whole}, failed
 
 
-def verdict(size, root, data_dir, name, seed):
+def verdict(
+  size: Size, root: pathlib.Path, data_dir: str, name: str, seed: int
+) -> dict[str, Any]:
   """What the judges say of a method, which is trained if it is not yet."""
 
-  def work():
+  def work() -> dict[str, Any]:
     assess = assessor(size, root, data_dir)
     if name == "SFT":
-      return assess({0: root / "start" / "sft"}, seed)
+      return assess(root / "start" / "sft", seed)
     path = root / f"{name.lower().replace(' ', '_')}-{seed}"
     return assess(aligned(size, root, data_dir, name, seed, path), seed)
 
   return timed(root / "verdicts" / f"{name}-{seed}.json", work)
 
 
-def shared_stage(size, root, data_dir, name):
+def shared_stage(
+  size: Size, root: pathlib.Path, data_dir: str, name: str
+) -> dict[str, Any]:
   """What is measured of a stage that all methods share: SFT, or a judge."""
   if name == "start":
     config = study_config(size, data_dir, "human_ratings:first")
@@ -208,7 +212,7 @@ def shared_stage(size, root, data_dir, name):
   return timed(root / f"{name}.json", lambda: trained(config, root / name))
 
 
-def study_config(size, data_dir, source):
+def study_config(size: Size, data_dir: str, source: str) -> ConfigDict:
   """What every config of this study shares."""
   config = quickstart.get_config().unlock()
   config.model = config_dict.create(
@@ -235,8 +239,13 @@ def study_config(size, data_dir, source):
   return config
 
 
-def main_stage(config, algorithm, learning_rate, steps):
-  """Gives a config its main stage, of which two checkpoints stay."""
+def main_stage(
+  config: ConfigDict,
+  algorithm: dict[str, Any],
+  learning_rate: float,
+  steps: int,
+) -> None:
+  """Gives a config its main stage."""
   stage = base.stage(
     algorithm,
     learning_rate=learning_rate,
@@ -249,8 +258,15 @@ def main_stage(config, algorithm, learning_rate, steps):
     config[name] = config_dict.ConfigDict(section)
 
 
-def aligned(size, root, data_dir, name, seed, path):
-  """Trains one method; returns where its policies are: step -> folder."""
+def aligned(
+  size: Size,
+  root: pathlib.Path,
+  data_dir: str,
+  name: str,
+  seed: int,
+  path: pathlib.Path,
+) -> pathlib.Path:
+  """Trains one method; returns the folder of its policy."""
   method = METHODS[name]
   config = study_config(size, data_dir, "human_ratings:first")
   config.init_from = str(root / "start" / "sft")
@@ -267,23 +283,23 @@ def aligned(size, root, data_dir, name, seed, path):
       generator_devices=0,
     )
   trained(config, path)
-  stage = path / method.algorithm["name"]
-  half = size.steps // 2
-  return {half: stage / "checkpoints" / str(half) / "state", size.steps: stage}
+  return path / method.algorithm["name"]
 
 
-def judge_path(root, name):
+def judge_path(root: pathlib.Path, name: str) -> pathlib.Path:
   """The finished stage of a judge that methods learn from."""
   return root / name.removesuffix("_model") / name
 
 
-def trained(config, path):
+def trained(config: ConfigDict, path: pathlib.Path) -> dict[str, Any]:
   experiment.train(config, str(path), command=COMMAND)
   result = path / "evaluation.json"
   return json.loads(result.read_text()) if result.exists() else {}
 
 
-def timed(path, work):
+def timed(
+  path: pathlib.Path, work: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
   """What `work` returns, with its seconds; kept in `path`, and read there."""
   if path.exists():
     return json.loads(path.read_text())
@@ -294,8 +310,10 @@ def timed(path, work):
 
 
 @functools.cache
-def assessor(size, root, data_dir):
-  """(step -> folder of a policy, seed) -> what the judges say of its answers.
+def assessor(
+  size: Size, root: pathlib.Path, data_dir: str
+) -> Callable[[pathlib.Path, int], dict[str, Any]]:
+  """(folder of a policy, seed) -> what the judges say of its responses.
 
   The prompts are the same for all, and held out.
   """
@@ -331,12 +349,17 @@ def assessor(size, root, data_dir):
       model, params, batch.prompt, responses
     ).sum(axis=(1, 2))
   )
-  reference = policy_of(root / "start" / "sft", model, mesh)
 
-  def point(step, params, seed):
-    # The same draws for all: equal policies give equal answers.
+  def load(path: pathlib.Path) -> Any:
+    return jax.device_get(stage_folder.load_policy(path, model, mesh))
+
+  reference = load(root / "start" / "sft")
+
+  def assess(path: pathlib.Path, seed: int) -> dict[str, Any]:
+    params = load(path)
+    # The same draws for all: equal policies give equal responses.
     responses = jax.device_get(generate(params, jax.random.key(1000 + seed)))
-    said = [
+    response_texts = [
       tokenizer.decode([int(i) for i in ids[mask]])
       for ids, mask in zip(
         responses.ids[:, 0], responses.mask[:, 0], strict=True
@@ -346,34 +369,16 @@ def assessor(size, root, data_dir):
       *(np.asarray(logprobs(p, responses)) for p in (params, reference))
     )
     return {
-      "step": step,
       "kl": kl,
       "kl_error": error,
       "gold": gold(batch.prompt, responses)[:, 0].tolist(),
       "proxy": float(proxy(batch.prompt, responses).mean()),
-      "vader": float(vader(texts, said).mean()),
+      "vader": float(vader(texts, response_texts).mean()),
       "length": float(responses.mask.sum(axis=(1, 2)).mean()),
-      "samples": [f"{texts[i]} | {said[i]}" for i in range(3)],
-    }
-
-  def assess(policies, seed):
-    return {
-      "points": [
-        point(step, policy_of(path, model, mesh), seed)
-        for step, path in policies.items()
-      ]
+      "samples": [f"{texts[i]} | {response_texts[i]}" for i in range(3)],
     }
 
   return assess
-
-
-def policy_of(path, model, mesh):
-  """The policy of a finished stage, or of a checkpoint on the way to it."""
-  if stage_folder.is_finished(path):
-    return jax.device_get(stage_folder.load_policy(path, model, mesh))
-  with ocp.StandardCheckpointer() as checkpointer:
-    state = checkpointer.restore(path.absolute())
-  return jax.device_get(state["trainable"]["policy"])
 
 
 if __name__ == "__main__":
