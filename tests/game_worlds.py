@@ -54,8 +54,8 @@ def double(function):
   @functools.wraps(function)
   def wrapped(*arrays):
     with jax.enable_x64(True):
-      found = jax.jit(function)(*map(jnp.asarray, arrays))
-      return jax.tree.map(np.asarray, found)
+      result = jax.jit(function)(*map(jnp.asarray, arrays))
+      return jax.tree.map(np.asarray, result)
 
   return wrapped
 

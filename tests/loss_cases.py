@@ -52,9 +52,9 @@ REFERENCE = {"reference_chosen", "reference_rejected"}
 
 
 REFERENCES = {
-  f"reference_{side}{given}"
+  f"reference_{side}{shown}"
   for side in ("chosen", "rejected")
-  for given in ("", "_given_chosen", "_given_rejected")
+  for shown in ("", "_given_chosen", "_given_rejected")
 }
 
 

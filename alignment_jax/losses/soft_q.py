@@ -44,10 +44,10 @@ def soft_q_rewards(
     >>> losses.soft_q_rewards(q, values, mask, terminal, gamma=0.5).tolist()
     [[-1.0, 2.0]]
   """
-  chosen_q, values, known, last = _prepare(
+  chosen_q, values, value_known, last = _prepare(
     chosen_q, values, mask, terminal, gamma
   )
-  return _rewards(chosen_q, values, known, last, gamma)
+  return _rewards(chosen_q, values, value_known, last, gamma)
 
 
 def soft_q_loss(
@@ -95,11 +95,11 @@ def soft_q_loss(
     ... ).tolist()
     [[3.0, 6.0]]
   """
-  chosen_q, values, known, last = _prepare(
+  chosen_q, values, value_known, last = _prepare(
     chosen_q, values, mask, terminal, gamma
   )
   guards.non_negative(lam=lam)
-  rewards = _rewards(chosen_q, values, known, last, gamma)
+  rewards = _rewards(chosen_q, values, value_known, last, gamma)
   return lam * jnp.square(rewards) - (chosen_q - values)
 
 
@@ -151,13 +151,13 @@ def soft_q_mixed_loss(
     ... ).tolist()
     [[0.25, 1.0]]
   """
-  chosen_q, values, known, last = _prepare(
+  chosen_q, values, value_known, last = _prepare(
     chosen_q, values, mask, terminal, gamma
   )
   guards.flags_of_shape(terminal.shape, "terminal", is_expert=is_expert)
   guards.non_negative(lam=lam)
   guards.fraction(mix=mix)
-  squares = jnp.square(_rewards(chosen_q, values, known, last, gamma))
+  squares = jnp.square(_rewards(chosen_q, values, value_known, last, gamma))
   return jnp.where(
     is_expert[..., None],
     lam * (1 - mix) * squares - (chosen_q - values),
@@ -188,11 +188,11 @@ def _prepare(
   )
   last = mask & ~after
   # Truncated: the last real token's successor was never seen.
-  known = mask & (after | terminal[..., None])
+  value_known = mask & (after | terminal[..., None])
   return (
     jnp.where(mask, chosen_q, 0.0),
     jnp.where(mask, values, 0.0),
-    known,
+    value_known,
     last,
   )
 
@@ -200,12 +200,12 @@ def _prepare(
 def _rewards(
   chosen_q: Float[Array, "*batch T"],
   values: Float[Array, "*batch T"],
-  known: Bool[Array, "*batch T"],
+  value_known: Bool[Array, "*batch T"],
   last: Bool[Array, "*batch T"],
   gamma: float,
 ) -> Float[Array, "*batch T"]:
-  following = jnp.concatenate(
+  next_values = jnp.concatenate(
     [values[..., 1:], jnp.zeros_like(values[..., :1])], axis=-1
   )
-  following = jnp.where(last, 0.0, following)
-  return jnp.where(known, chosen_q - gamma * following, 0.0)
+  next_values = jnp.where(last, 0.0, next_values)
+  return jnp.where(value_known, chosen_q - gamma * next_values, 0.0)

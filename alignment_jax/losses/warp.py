@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from alignment_jax.ops import guards
@@ -36,7 +37,7 @@ def weight_average(
   weights = [1.0] * len(trees) if weights is None else list(weights)
   if len(weights) != len(trees):
     raise ValueError(f"{len(trees)} trees need as many weights, got {weights}")
-  guards.non_negative(weights=weights)
+  guards.non_negative(weights=np.asarray(weights))
   guards.positive(**{"sum of weights": sum(weights)})
   shares = [weight / sum(weights) for weight in weights]
 

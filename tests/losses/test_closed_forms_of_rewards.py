@@ -61,12 +61,12 @@ def test_dro_with_a_wrong_value_ends_where_proposition_one_says():
   )
   # pi = ref exp((r - (pi / mu) (V_pi - V)) / tau) / Z,
   # with V_pi = E_mu[r - tau log(pi / ref)]
-  own = np.sum(
+  mean_residual = np.sum(
     behavior * (rewards - tau * np.log(policy / reference)),
     axis=-1,
     keepdims=True,
   )
-  tilt = rewards - policy / behavior * (own - wrong[:, None])
+  tilt = rewards - policy / behavior * (mean_residual - wrong[:, None])
   np.testing.assert_allclose(
     policy, normalized(reference * np.exp(tilt / tau)), atol=1e-3
   )
@@ -75,9 +75,9 @@ def test_dro_with_a_wrong_value_ends_where_proposition_one_says():
 
 @pytest.mark.parametrize("beta", [0.5, 1.0])
 def test_copg_finds_the_optimum_from_two_unknown_distributions(beta):
-  reference, one, rewards = draw_worlds(10, 3, 5)
-  _, other, _ = draw_worlds(11, 3, 5)
-  weight = jnp.asarray(one[:, :, None] * other[:, None], jnp.float32)
+  reference, first, rewards = draw_worlds(10, 3, 5)
+  _, second, _ = draw_worlds(11, 3, 5)
+  weight = jnp.asarray(first[:, :, None] * second[:, None], jnp.float32)
 
   def objective(policy):
     arrays = (*pairs(policy), *pairs(np.log(reference)), *pairs(rewards))

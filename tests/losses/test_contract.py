@@ -75,9 +75,9 @@ def test_loss_and_gradients_are_finite_ten_thousand_nats_away(case):
   # One row for each argument that is far away, on either side.
   far = 1e4 * jnp.eye(len(case.names))
   arrays = list(jnp.concatenate([far, -far]).T)
-  for place, name in enumerate(case.names):
+  for index, name in enumerate(case.names):
     if "preferences" in name:
-      arrays[place] = jnp.clip(arrays[place], 0.01, 0.99)
+      arrays[index] = jnp.clip(arrays[index], 0.01, 0.99)
   for array in [case(*arrays), *case.gradients(*arrays)]:
     assert np.all(np.isfinite(array))
 

@@ -107,7 +107,7 @@ def test_swapping_the_pair_adds_the_scaled_margin(scores, beta):
   chosen, rejected, reference_chosen, reference_rejected = map(
     jnp.asarray, scores
   )
-  kept = dpo_loss(
+  unswapped = dpo_loss(
     chosen, rejected, reference_chosen, reference_rejected, beta=beta
   )
   swapped = dpo_loss(
@@ -115,7 +115,7 @@ def test_swapping_the_pair_adds_the_scaled_margin(scores, beta):
   )
   # log(1 + exp(z)) - log(1 + exp(-z)) = z
   np.testing.assert_allclose(
-    swapped - kept, beta * _margin(scores), rtol=1e-5, atol=2e-5
+    swapped - unswapped, beta * _margin(scores), rtol=1e-5, atol=2e-5
   )
 
 

@@ -61,10 +61,10 @@ FAR = {
 @pytest.mark.parametrize("function, count", FAR.values(), ids=FAR)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_nothing_breaks_ten_thousand_nats_away(function, count, dtype):
-  for place in range(count):
+  for index in range(count):
     for far in (-1e4, 1e4):
       arrays = [jnp.full((3, 3), 0.25, dtype) for _ in range(count)]
-      arrays[place] = arrays[place].at[1].set(far)
+      arrays[index] = arrays[index].at[1].set(far)
       value = function(*arrays)
       gradients = jax.grad(lambda *a: function(*a).sum(), range(count))(*arrays)
       for array in (value, *gradients):

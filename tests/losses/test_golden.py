@@ -115,15 +115,15 @@ def test_the_gradient_is_that_of_the_paper(entry, make_vectors):
 def test_the_reference_still_says_what_is_written(make_vectors):
   again = make_vectors["entries"]()
   assert len(again) == len(ENTRIES)
-  for entry, written in zip(again, ENTRIES, strict=True):
+  for entry, stored in zip(again, ENTRIES, strict=True):
     for part in ("function", "coefficients", "inputs"):
-      assert entry[part] == written[part]
+      assert entry[part] == stored[part]
     # Another machine may round the last digits of exp and log differently.
     for part in ("value", "gradients"):
       jax.tree.map(
         lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-9, atol=1e-9),
         entry.get(part),
-        written.get(part),
+        stored.get(part),
       )
 
 

@@ -53,9 +53,9 @@ def _policy_pairs(logits):
   return policy[:, None] @ policy[None]
 
 
-def _close(one, other):
-  np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
-  assert np.abs(one).max() > 1e-3
+def _close(first, second):
+  np.testing.assert_allclose(first, second, rtol=2e-5, atol=2e-6)
+  assert np.abs(first).max() > 1e-3
 
 
 @pytest.fixture(params=[0, 1, 2])

@@ -76,14 +76,14 @@ def test_swapping_the_pair_adds_four_times_margin_times_target(scores):
   chosen, rejected, reference_chosen, reference_rejected = map(
     jnp.asarray, scores
   )
-  kept = ipo_loss(
+  unswapped = ipo_loss(
     chosen, rejected, reference_chosen, reference_rejected, tau=0.25
   )
   swapped = ipo_loss(
     rejected, chosen, reference_rejected, reference_chosen, tau=0.25
   )
   # (-h - c)^2 - (h - c)^2 = 4 h c, with c = 1 / (2 * 0.25) = 2
-  np.testing.assert_array_equal(swapped - kept, 8 * _margin(scores))
+  np.testing.assert_array_equal(swapped - unswapped, 8 * _margin(scores))
 
 
 @given(scores=SCORES, tau=TAUS)

@@ -24,9 +24,9 @@ def _draw(seed):
   return logits, jax.nn.log_softmax(reference), rewards
 
 
-def _close(one, other):
-  np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
-  assert np.abs(one).max() > 1e-3
+def _close(first, second):
+  np.testing.assert_allclose(first, second, rtol=2e-5, atol=2e-6)
+  assert np.abs(first).max() > 1e-3
 
 
 @pytest.fixture(params=[0, 1, 2])
@@ -148,8 +148,8 @@ SAME_LOSS = {
 }
 
 
-@pytest.mark.parametrize("one, other", SAME_LOSS.values(), ids=SAME_LOSS)
-def test_a_special_case_is_the_older_loss(one, other):
+@pytest.mark.parametrize("first, second", SAME_LOSS.values(), ids=SAME_LOSS)
+def test_a_special_case_is_the_older_loss(first, second):
   rng = np.random.default_rng(8)
   arrays = [jnp.asarray(rng.normal(size=6), jnp.float32) for _ in range(4)]
 
@@ -158,7 +158,7 @@ def test_a_special_case_is_the_older_loss(one, other):
     gradient = jax.grad(lambda *a: call(*a).sum(), argnums=(0, 1))(*arrays)
     return [call(*arrays), *gradient]
 
-  for a, b in zip(run(*one), run(*other), strict=True):
+  for a, b in zip(run(*first), run(*second), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 

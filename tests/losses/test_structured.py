@@ -64,9 +64,9 @@ def test_aot_holds_the_reference_constant_and_keeps_the_shape(loss):
 
 
 def test_batch_variance_of_one_response_is_nothing():
-  one = jnp.asarray([-3.0])
+  single = jnp.asarray([-3.0])
   value, gradient = jax.value_and_grad(
-    lambda p: losses.dro_batch_variance_loss(p, one, one, tau=0.5).sum()
+    lambda p: losses.dro_batch_variance_loss(p, single, single, tau=0.5).sum()
   )(jnp.asarray([-5.0]))
   assert value == 0 and gradient[0] == 0
 
@@ -123,9 +123,9 @@ def test_leave_one_out_advantages(seed):
 @given(seed=SEEDS)
 def test_group_advantages_do_not_see_scale_or_offset(seed):
   rewards = _normal(seed, 3, 4)
-  one = losses.grpo_advantages(rewards)
-  other = losses.grpo_advantages(7 * rewards + 3)
-  np.testing.assert_allclose(one, other, rtol=2e-2, atol=2e-3)
+  first = losses.grpo_advantages(rewards)
+  second = losses.grpo_advantages(7 * rewards + 3)
+  np.testing.assert_allclose(first, second, rtol=2e-2, atol=2e-3)
   plain = losses.grpo_advantages(rewards, scale="none")
   # Dr. GRPO is (K - 1) / K of leave-one-out.
   np.testing.assert_allclose(

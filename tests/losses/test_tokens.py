@@ -53,8 +53,8 @@ def test_parts_of_a_batch_add_up_but_for_bnpo(aggregation, adds_up):
       TOKENS[rows], MASK[rows], aggregation=aggregation, max_length=4
     )
 
-  whole, one, other = mean(slice(4)), mean(slice(1)), mean(slice(1, 4))
-  parts = (one.total + other.total) / (one.weight + other.weight)
+  whole, first, rest = mean(slice(4)), mean(slice(1)), mean(slice(1, 4))
+  parts = (first.total + rest.total) / (first.weight + rest.weight)
   assert np.isclose(parts, whole.value()) == adds_up
 
 

@@ -67,15 +67,15 @@ def test_sequences_are_complete_and_different(vocabulary, length):
 
 
 def test_probabilities_of_all_sequences_sum_to_one():
-  found = tabular.sequence_logprobs(TREE, logits(0, 2, 5))
-  total = np.exp(found).sum(-1)
+  actual = tabular.sequence_logprobs(TREE, logits(0, 2, 5))
+  total = np.exp(actual).sum(-1)
   assert total.shape == (2, 5)
   np.testing.assert_allclose(total, 1, rtol=1e-5)
 
 
 def test_a_sequence_is_the_product_of_its_tokens():
   table = np.asarray(jax.nn.log_softmax(logits(1)))
-  found = np.asarray(tabular.token_logprobs(TREE, logits(1)))
+  actual = np.asarray(tabular.token_logprobs(TREE, logits(1)))
   where = {}  # prefix to its index, in the order of the tree: by length
   for row, column in zip(*np.nonzero(TREE.mask), strict=True):
     where[tuple(TREE.tokens[row, :column])] = TREE.prefixes[row, column]
@@ -84,7 +84,7 @@ def test_a_sequence_is_the_product_of_its_tokens():
     for t in range(TREE.mask[row].sum()):
       prefix = where[tuple(TREE.tokens[row, :t])]
       expected[t] = table[prefix, TREE.tokens[row, t]]
-    np.testing.assert_allclose(found[row], expected, rtol=1e-6)
+    np.testing.assert_allclose(actual[row], expected, rtol=1e-6)
 
 
 def test_token_values_are_what_separates_logits_from_logprobs():
@@ -137,8 +137,8 @@ def test_the_objective_is_mean_reward_less_tau_kl():
   p = np.asarray(tabular.sequence_logprobs(TREE, table), float)
   q = np.asarray(tabular.sequence_logprobs(TREE, reference), float)
   expected = (np.exp(p) * (np.asarray(gains) - 0.3 * (p - q))).sum(-1)
-  found = tabular.sequence_objective(TREE, table, reference, gains, tau=0.3)
-  np.testing.assert_allclose(found, expected, rtol=1e-4)
+  actual = tabular.sequence_objective(TREE, table, reference, gains, tau=0.3)
+  np.testing.assert_allclose(actual, expected, rtol=1e-4)
 
 
 def test_the_optimum_tilts_sequences_and_stops_the_gradient():

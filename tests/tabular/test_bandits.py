@@ -187,12 +187,12 @@ def test_skewed_data_move_ipo_and_dpo_as_the_srpo_table_says(
   behavior, ipo, dpo
 ):
   game, behavior = jnp.array(SRPO_GAME), log(*behavior)
-  found = tabular.psipo_optimum(
+  actual = tabular.psipo_optimum(
     uniform(3), game, behavior, psi=identity, tau=1.0
   )
-  np.testing.assert_allclose(jnp.exp(found), ipo, atol=6e-4)
-  found = tabular.dpo_optimum(uniform(3), game, behavior, tau=1.0)
-  np.testing.assert_allclose(jnp.exp(found), dpo, atol=6e-4)
+  np.testing.assert_allclose(jnp.exp(actual), ipo, atol=6e-4)
+  actual = tabular.dpo_optimum(uniform(3), game, behavior, tau=1.0)
+  np.testing.assert_allclose(jnp.exp(actual), dpo, atol=6e-4)
 
 
 def test_the_bradley_terry_fit_matches_expected_wins():
@@ -214,10 +214,10 @@ def test_sure_preferences_send_dpo_to_one_action_whatever_the_strength(
   game, tau
 ):
   policy = uniform(len(game))
-  found = tabular.dpo_optimum(
+  actual = tabular.dpo_optimum(
     policy, jnp.array(game, jnp.float32), policy, tau=tau, steps=200
   )
-  assert np.all(np.isfinite(found)) and np.exp(found[0]) > 0.999
+  assert np.all(np.isfinite(actual)) and np.exp(actual[0]) > 0.999
 
 
 @pytest.mark.parametrize(
@@ -251,9 +251,9 @@ def test_srpo_policies_satisfy_both_identities():
     for shown in [shared, reviser_reference]:
       rho, revised = ratios(shown)
       # A: beta (rho'(y2|y1) - rho(y1) - rho'(y1|y2) + rho(y2)) = 2 P - 1
-      found = revised - rho[:, :, None] - np.swapaxes(revised, 1, 2)
-      found = beta * (found + rho[:, None, :])
-      np.testing.assert_allclose(found, 2 * wins - 1, atol=1e-12)
+      actual = revised - rho[:, :, None] - np.swapaxes(revised, 1, 2)
+      actual = beta * (actual + rho[:, None, :])
+      np.testing.assert_allclose(actual, 2 * wins - 1, atol=1e-12)
       # B: beta (rho'(y2|y1) - rho'(y1|y1)) = P - 1/2
       same = np.diagonal(revised, axis1=1, axis2=2)[:, :, None]
       np.testing.assert_allclose(
@@ -264,10 +264,10 @@ def test_srpo_policies_satisfy_both_identities():
 def test_best_of_two_among_ties_is_counted_by_hand():
   # ref = (1/2, 1/4, 1/4), scores (0, 1, 1). Both draws are the first with 1/4;
   # the rest is shared by two equally likely arms.
-  found = tabular.best_of_n(
+  actual = tabular.best_of_n(
     log(0.5, 0.25, 0.25), jnp.array([0.0, 1.0, 1.0]), n=2
   )
-  np.testing.assert_allclose(jnp.exp(found), [0.25, 0.375, 0.375], rtol=1e-6)
+  np.testing.assert_allclose(jnp.exp(actual), [0.25, 0.375, 0.375], rtol=1e-6)
 
 
 def test_best_of_n_is_the_distribution_over_all_draws():
@@ -279,19 +279,19 @@ def test_best_of_n_is_the_distribution_over_all_draws():
     top = [y for y in draws if scores[y] == best]
     for y in top:
       expected[y] += reference[list(draws)].prod() / len(top)
-  found = tabular.best_of_n(*single(np.log(reference), scores), n=3)
-  np.testing.assert_allclose(jnp.exp(found), expected, rtol=2e-6)
+  actual = tabular.best_of_n(*single(np.log(reference), scores), n=3)
+  np.testing.assert_allclose(jnp.exp(actual), expected, rtol=2e-6)
 
 
 def test_best_of_n_is_a_difference_of_powers_when_scores_differ():
   _, reference, scores = worlds(7, 5, actions=16)
-  found = tabular.best_of_n(*single(np.log(reference), scores), n=4)
+  actual = tabular.best_of_n(*single(np.log(reference), scores), n=4)
   for row in range(5):
     order = np.argsort(scores[row])
     at_most = np.cumsum(reference[row][order])
     below = at_most - reference[row][order]
     np.testing.assert_allclose(
-      jnp.exp(found)[row, order], at_most**4 - below**4, rtol=1e-4, atol=1e-7
+      jnp.exp(actual)[row, order], at_most**4 - below**4, rtol=1e-4, atol=1e-7
     )
 
 

@@ -111,8 +111,8 @@ def test_the_regularized_preference_charges_both_players():
   game = jnp.full((2, 2), 0.5)
   divergence = 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
   for pair, sign in [((p, q), -1), ((q, p), 1)]:
-    found = tabular.regularized_preference(*pair, reference, game, tau=0.4)
-    np.testing.assert_allclose(found, 0.5 + sign * 0.4 * divergence, rtol=1e-6)
+    actual = tabular.regularized_preference(*pair, reference, game, tau=0.4)
+    np.testing.assert_allclose(actual, 0.5 + sign * 0.4 * divergence, rtol=1e-6)
 
 
 def test_rock_is_answered_by_what_beats_it():
@@ -221,8 +221,8 @@ def test_policies_that_do_not_fit_the_game_are_refused_by_name():
 
 def test_a_traced_matrix_is_taken_as_it_is():
   wrong = jnp.full((2, 2), 0.75)
-  found = jax.jit(tabular.exploitability)(log(0.5, 0.5), wrong)
-  np.testing.assert_allclose(found, 0.25)
+  actual = jax.jit(tabular.exploitability)(log(0.5, 0.5), wrong)
+  np.testing.assert_allclose(actual, 0.25)
 
 
 def test_constructors_refuse_what_is_out_of_range():

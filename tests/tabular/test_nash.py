@@ -27,28 +27,28 @@ from tests.game_worlds import (
 @pytest.mark.parametrize("actions", [3, 10, 64])
 def test_the_reference_solver_is_exact_in_float32(actions, tau):
   log_reference, game = random_games(0, 20, actions)
-  found = jax.jit(functools.partial(tabular.regularized_nash, tau=tau))(
+  actual = jax.jit(functools.partial(tabular.regularized_nash, tau=tau))(
     jnp.asarray(log_reference, jnp.float32), jnp.asarray(game, jnp.float32)
   )
   # Judged in float64 and by the definition, not by the library.
-  found = np.asarray(found, np.float64)
-  found -= np.log(np.exp(found).sum(-1, keepdims=True))
-  response = numpy_response(found, log_reference, game, tau)
-  gain = tau * numpy_kl(found, response)
+  actual = np.asarray(actual, np.float64)
+  actual -= np.log(np.exp(actual).sum(-1, keepdims=True))
+  response = numpy_response(actual, log_reference, game, tau)
+  gain = tau * numpy_kl(actual, response)
   assert gain.max() < 1e-6
-  np.testing.assert_allclose(found, response, atol=2e-5 / tau)
+  np.testing.assert_allclose(actual, response, atol=2e-5 / tau)
 
 
 def test_the_reference_solver_finds_the_fixed_point_in_float64():
   log_reference, game = random_games(1, 20, 6)
-  found = double(functools.partial(tabular.regularized_nash, tau=0.2))(
+  actual = double(functools.partial(tabular.regularized_nash, tau=0.2))(
     log_reference, game
   )
-  assert found.dtype == np.float64
+  assert actual.dtype == np.float64
   expected = numpy_nash(log_reference, game, 0.2)
-  np.testing.assert_allclose(found, expected, atol=1e-7)
-  response = numpy_response(found, log_reference, game, 0.2)
-  np.testing.assert_allclose(found, response, atol=1e-12)
+  np.testing.assert_allclose(actual, expected, atol=1e-7)
+  response = numpy_response(actual, log_reference, game, 0.2)
+  np.testing.assert_allclose(actual, response, atol=1e-12)
 
 
 @pytest.mark.parametrize("tau", [0.1, 1.0])
@@ -70,11 +70,11 @@ def test_a_thousand_games_are_solved_at_once_as_they_are_alone():
     jnp.asarray(x, jnp.float32) for x in random_games(17, 1000, 4)
   )
   solve = jax.jit(functools.partial(tabular.regularized_nash, tau=0.5))
-  found = solve(log_reference, game)
+  actual = solve(log_reference, game)
   stacked = solve(log_reference.reshape(20, 50, 4), game.reshape(20, 50, 4, 4))
-  np.testing.assert_allclose(found, stacked.reshape(1000, 4), atol=1e-6)
+  np.testing.assert_allclose(actual, stacked.reshape(1000, 4), atol=1e-6)
   np.testing.assert_allclose(
-    found[123], solve(log_reference[123], game[123]), atol=1e-6
+    actual[123], solve(log_reference[123], game[123]), atol=1e-6
   )
 
 
@@ -100,8 +100,8 @@ def test_offline_ipo_is_the_equilibrium_for_two_actions_only():
 def test_a_strong_regularization_gives_the_reference():
   log_reference, game = random_games(2, 5, 4)
   arrays = [jnp.asarray(x, jnp.float32) for x in (log_reference, game)]
-  found = tabular.regularized_nash(*arrays, tau=1e6, steps=3)
-  np.testing.assert_allclose(found, log_reference, atol=1e-5)
+  actual = tabular.regularized_nash(*arrays, tau=1e6, steps=3)
+  np.testing.assert_allclose(actual, log_reference, atol=1e-5)
 
 
 def test_one_nash_md_step_on_the_dice_is_the_papers_example():
@@ -114,9 +114,9 @@ def test_one_nash_md_step_on_the_dice_is_the_papers_example():
   np.testing.assert_allclose(
     tabular.win_rates(mixture, game), [0.50785, 0.48446, 0.50769], atol=6e-6
   )
-  found = tabular.nash_md_step(policy, uniform, game, eta=5.0, tau=0.1)
+  actual = tabular.nash_md_step(policy, uniform, game, eta=5.0, tau=0.1)
   np.testing.assert_allclose(
-    jnp.exp(found), [0.49092, 0.30882, 0.20026], atol=6e-6
+    jnp.exp(actual), [0.49092, 0.30882, 0.20026], atol=6e-6
   )
 
 
@@ -209,13 +209,13 @@ def test_one_inpo_step_is_written_out():
   gains = np.einsum("bij,bj->bi", game, np.exp(policy))
   weights = np.exp(gains / 0.5 + 0.4 * log_reference + 0.6 * policy)
   expected = weights / weights.sum(-1, keepdims=True)
-  found = np.exp(step(policy, log_reference, game))
-  np.testing.assert_allclose(found, expected, rtol=1e-12)
+  actual = np.exp(step(policy, log_reference, game))
+  np.testing.assert_allclose(actual, expected, rtol=1e-12)
   # At eta = tau the old policy drops out of all but the opponent: IPO.
   step = double(functools.partial(tabular.inpo_step, eta=0.2, tau=0.2))
-  found = step(policy, log_reference, game)
+  actual = step(policy, log_reference, game)
   expected = numpy_response(policy, log_reference, game, 0.2)
-  np.testing.assert_allclose(found, expected, atol=1e-12)
+  np.testing.assert_allclose(actual, expected, atol=1e-12)
 
 
 def test_one_mirror_prox_step_is_the_two_proximal_problems():
@@ -230,8 +230,8 @@ def test_one_mirror_prox_step_is_the_two_proximal_problems():
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
   step = double(functools.partial(tabular.mirror_prox_step, eta=eta, tau=tau))
-  found = step(policy, log_reference, game)
-  np.testing.assert_allclose(found, prox(prox(policy)), atol=1e-12)
+  actual = step(policy, log_reference, game)
+  np.testing.assert_allclose(actual, prox(prox(policy)), atol=1e-12)
 
 
 @pytest.mark.parametrize("tau", [0.1, 0.5])
@@ -246,10 +246,10 @@ def test_mirror_prox_keeps_its_rate(tau):
       log_reference, game, tau=tau, steps=80, start=start, metric=kl_to(nash)
     ).trajectory
 
-  found = run(log_reference, game, start, nash)
+  actual = run(log_reference, game, start, nash)
   k = np.arange(1, 81)[:, None]
   bound = numpy_kl(nash, start) * (1 + 2 * tau) ** -k
-  assert np.all(found <= bound + 1e-13)
+  assert np.all(actual <= bound + 1e-13)
 
 
 def test_mirror_descent_is_stable_for_a_small_step_and_circles_for_a_large():

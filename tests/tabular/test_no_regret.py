@@ -28,16 +28,16 @@ def log_uniform(*batch, actions):
   ],
 )
 def test_the_linear_program_solves_games_with_one_solution(game, expected):
-  found = tabular.linear_program_nash(game)
-  np.testing.assert_allclose(found.policy, expected, atol=1e-9)
-  np.testing.assert_allclose(found.value, 0.5, atol=1e-9)
+  actual = tabular.linear_program_nash(game)
+  np.testing.assert_allclose(actual.policy, expected, atol=1e-9)
+  np.testing.assert_allclose(actual.value, 0.5, atol=1e-9)
 
 
 def test_a_three_cycle_weighs_each_action_by_the_duel_it_is_not_in():
   # Skew 3 x 3: Nash is proportional to (|a23|, |a13|, |a12|).
   margins = np.array([[0, -0.1, 0.2], [0.1, 0, -0.3], [-0.2, 0.3, 0]])
-  found = tabular.linear_program_nash(0.5 + margins)
-  np.testing.assert_allclose(found.policy, [0.5, 1 / 3, 1 / 6], atol=1e-9)
+  actual = tabular.linear_program_nash(0.5 + margins)
+  np.testing.assert_allclose(actual.policy, [0.5, 1 / 3, 1 / 6], atol=1e-9)
 
 
 def test_the_linear_program_takes_batches_and_nothing_beats_it():
@@ -45,14 +45,14 @@ def test_the_linear_program_takes_batches_and_nothing_beats_it():
     tabular.random_game(jax.random.key(0), actions=7, batch=(2, 5)), float
   )
   games = (games + 1 - np.swapaxes(games, -1, -2)) / 2  # exact in float64
-  found = tabular.linear_program_nash(games)
-  assert found.policy.shape == (2, 5, 7) and found.value.shape == (2, 5)
-  np.testing.assert_allclose(found.policy.sum(-1), 1, rtol=1e-12)
-  rates = np.einsum("...ij,...j->...i", games, found.policy)
+  actual = tabular.linear_program_nash(games)
+  assert actual.policy.shape == (2, 5, 7) and actual.value.shape == (2, 5)
+  np.testing.assert_allclose(actual.policy.sum(-1), 1, rtol=1e-12)
+  rates = np.einsum("...ij,...j->...i", games, actual.policy)
   np.testing.assert_allclose(rates.max(-1), 0.5, atol=1e-8)
   for index in [(0, 0), (1, 4)]:
     alone = tabular.linear_program_nash(games[index])
-    np.testing.assert_allclose(alone.policy, found.policy[index], atol=1e-12)
+    np.testing.assert_allclose(alone.policy, actual.policy[index], atol=1e-12)
 
 
 def test_regret_matching_averages_to_the_linear_program():
@@ -95,12 +95,14 @@ def test_regret_matching_weighs_later_policies_more():
 def test_sppo_multiplies_by_the_exponential_of_the_win_rate():
   policy = np.array([0.6, 0.3, 0.1])
   weights = policy * np.exp(2 * (ROCK_PAPER_SCISSORS @ policy))
-  found = tabular.sppo_step(
+  actual = tabular.sppo_step(
     jnp.log(jnp.asarray(policy, jnp.float32)),
     jnp.asarray(ROCK_PAPER_SCISSORS, jnp.float32),
     eta=2.0,
   )
-  np.testing.assert_allclose(jnp.exp(found), weights / weights.sum(), rtol=1e-6)
+  np.testing.assert_allclose(
+    jnp.exp(actual), weights / weights.sum(), rtol=1e-6
+  )
 
 
 def test_sppo_climbs_to_the_best_action_of_a_bradley_terry_rater():

@@ -117,8 +117,8 @@ def test_a_trailing_opponent_ends_there_unless_it_remembers_too_long():
 
   beta = np.array([0.0, 0.5, 0.9, 0.95, 1.0])
   *settled, circling, frozen = run(beta, log_reference, game)
-  for found in settled:
-    np.testing.assert_allclose(found, nash, atol=1e-7)
+  for actual in settled:
+    np.testing.assert_allclose(actual, nash, atol=1e-7)
   assert numpy_kl(nash, circling) > 0.1
   # What never moves is answered by the best response to it.
   np.testing.assert_allclose(frozen, response, atol=1e-7)
@@ -127,7 +127,7 @@ def test_a_trailing_opponent_ends_there_unless_it_remembers_too_long():
 def test_the_trailing_opponent_is_an_average_of_logits():
   logits = jnp.array([1.0, 0.0, -1.0])
   state = tabular.EmaState(logits, jnp.zeros(3))
-  found = tabular.nash_ema_step(
+  actual = tabular.nash_ema_step(
     state,
     jnp.log(jnp.ones(3) / 3),
     jnp.asarray(ROCK_PAPER_SCISSORS, jnp.float32),
@@ -135,8 +135,8 @@ def test_the_trailing_opponent_is_an_average_of_logits():
     tau=0.5,
     learning_rate=0.1,
   )
-  assert np.any(found.logits != logits)
-  np.testing.assert_allclose(found.average, 0.25 * found.logits, rtol=1e-6)
+  assert np.any(actual.logits != logits)
+  np.testing.assert_allclose(actual.average, 0.25 * actual.logits, rtol=1e-6)
 
 
 def test_the_ends_of_the_mixture_are_the_policy_and_the_reference():

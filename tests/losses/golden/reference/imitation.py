@@ -42,8 +42,8 @@ def soft_q_mixed_loss(
   """The TD term is a mixture of both sources, the likelihood the expert's."""
   td = soft_q_rewards(chosen_q, values, mask, terminal, gamma=gamma)
   expert = lam * (1 - mix) * td**2 - (chosen_q - values)
-  own = lam * mix * td**2
-  return np.where(mask, np.where(is_expert[..., None], expert, own), 0)
+  sampled = lam * mix * td**2
+  return np.where(mask, np.where(is_expert[..., None], expert, sampled), 0)
 
 
 def gail_discriminator_loss(logits, is_expert):
