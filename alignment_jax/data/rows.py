@@ -56,7 +56,7 @@ def canonical(row: Any, kind: str, where: str) -> dict[str, Any]:
       f"{where}: a {kind} needs the columns {', '.join(NEEDED[kind])}; missing"
       f" {', '.join(missing)}, found {', '.join(map(str, row)) or 'none'}"
     )
-  result = {
+  result: dict[str, Any] = {
     name: _text(columns[name], f"{where}: '{name}'")
     for name in NEEDED[kind]
     if name != "reward"

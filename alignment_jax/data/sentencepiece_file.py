@@ -111,9 +111,12 @@ def added_tokens(
 
 def _parsed(content: bytes) -> Any:
   try:
-    from sentencepiece import sentencepiece_model_pb2 as format_
+    from sentencepiece import sentencepiece_model_pb2
   except ImportError as error:
     raise errors.not_installed("sentencepiece", extra="data") from error
+  format_: Any = (
+    sentencepiece_model_pb2  # protobuf makes its classes at run time
+  )
   proto = format_.ModelProto()
   try:
     proto.ParseFromString(content)

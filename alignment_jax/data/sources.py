@@ -107,6 +107,7 @@ class Source:
   @functools.cached_property
   def _parsed(self) -> list[tuple[str, Any]]:
     """The rows of the file as they stand there, each with its place."""
+    assert self._reader is not None  # a source that is not named is a file
     try:
       return list(self._reader(pathlib.Path(self.name)))
     except OSError as error:

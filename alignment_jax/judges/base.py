@@ -121,15 +121,16 @@ def require_references(
   Raises:
     JudgeError: names the first prompt without a reference.
   """
-  found = [None] * len(prompts) if references is None else references
-  for index, reference in enumerate(found):
+  known: list[str] = []
+  for index, reference in enumerate(references or [None] * len(prompts)):
     if reference is None:
       raise JudgeError(
         f"the judge '{name}' compares with a reference, and prompt {index}"
         f" ({shortened(prompts[index])}) has none; give data with references or"
         " choose a judge that needs none"
       )
-  return found
+    known.append(reference)
+  return known
 
 
 def shortened(text: object) -> str:

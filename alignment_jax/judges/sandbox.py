@@ -18,6 +18,7 @@ import os
 import platform
 import sys
 import types
+from typing import TypeGuard
 
 # x86-64 system calls that the code may make; anything else fails with EPERM.
 _ALLOWED = {
@@ -105,7 +106,7 @@ def split(tests: str) -> list[tuple[bool, types.CodeType]]:
   ]
 
 
-def _is_test_function(node: ast.stmt) -> bool:
+def _is_test_function(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
   if not isinstance(node, ast.FunctionDef) or node.name[:4] != "test":
     return False
   needed = node.args

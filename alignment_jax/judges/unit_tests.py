@@ -162,6 +162,7 @@ def _passed(code: str, tests: str, limits: _Limits) -> int:
       env={"PYTHONHASHSEED": "0"},
       start_new_session=True,
     )
+    assert process.stdout is not None  # it is a pipe
     try:
       output = _read(process.stdout, limits.timeout_seconds)
     finally:

@@ -19,7 +19,7 @@ Settings, all with a default:
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,14 +27,19 @@ from alignment_jax import errors
 from alignment_jax.synthetic import text_judges
 
 LONGEST = 3  # words of a response
-DEFAULTS = {
-  "flip": 0.0,
-  "noise": 0.0,
-  "length_bias": 0.0,
-  "votes": 1,
-  "rows": 16384,
-  "seed": 0,
-}
+
+
+class Settings(NamedTuple):
+  """Of the rows; see above."""
+
+  flip: float = 0.0
+  noise: float = 0.0
+  length_bias: float = 0.0
+  votes: int = 1
+  rows: int = 16384
+  seed: int = 0
+
+
 _LEAST = {"votes": 0, "rows": 8, "seed": 0}
 # A split's own draws: no row of one is in another but by chance.
 _DRAWS = {"train": 0, "validation": 1, "test": 2}
@@ -56,21 +61,22 @@ def rows(text: str, kind: str, split: str) -> Sequence[dict[str, Any]]:
   Raises:
     UserError: a setting is unknown or out of range.
   """
-  return _drawn(tuple(sorted(read(text).items())), kind, split)
+  return _drawn(read(text), kind, split)
 
 
-def read(text: str) -> dict[str, Any]:
+def read(text: str) -> Settings:
   """The settings in a text, with the defaults of the rest.
 
   Raises:
     UserError: one is unknown, no number, or out of range.
   """
-  settings = dict(DEFAULTS)
+  defaults = Settings()._asdict()
+  settings = dict(defaults)
   for part in filter(None, text.split(",")):
     name, _, value = part.partition("=")
-    if name not in DEFAULTS:
-      raise errors.unknown("setting of the source 'lab'", name, DEFAULTS)
-    kind = type(DEFAULTS[name])
+    if name not in defaults:
+      raise errors.unknown("setting of the source 'lab'", name, defaults)
+    kind = type(defaults[name])
     try:
       settings[name] = kind(value)
     except ValueError:
@@ -82,31 +88,34 @@ def read(text: str) -> dict[str, Any]:
       raise errors.UserError(
         f"{name} of the source 'lab' must be {what}{bound}, got '{value}'"
       )
-  return settings
+  return Settings(**settings)
 
 
 @functools.lru_cache(maxsize=8)
-def _drawn(
-  items: tuple[tuple[str, float | int], ...], kind: str, split: str
-) -> list[dict[str, Any]]:
-  settings = dict(items)
-  raters = {name: settings[name] for name in ("noise", "length_bias")}
-  prefer = text_judges.lab_rater_preference(flip=settings["flip"], **raters)
-  count = settings["rows"] if split == "train" else settings["rows"] // 8
-  rng = np.random.default_rng([settings["seed"], _DRAWS[split]])
+def _drawn(settings: Settings, kind: str, split: str) -> list[dict[str, Any]]:
+  prefer = text_judges.lab_rater_preference(
+    flip=settings.flip,
+    noise=settings.noise,
+    length_bias=settings.length_bias,
+  )
+  count = settings.rows if split == "train" else settings.rows // 8
+  rng = np.random.default_rng([settings.seed, _DRAWS[split]])
   words = np.array(text_judges.WORDS)
   prompts = rng.choice(words, count).tolist()
   first = _responses(rng, words, count)
   if kind == "preference":
     second = _others(rng, words, first)
     probability = prefer(prompts, first, second).astype(np.float64)
-    return _pairs(rng, prompts, first, second, probability, settings["votes"])
+    return _pairs(rng, prompts, first, second, probability, settings.votes)
   table = [
     {"prompt": prompt, "response": response}
     for prompt, response in zip(prompts, first, strict=True)
   ]
   if kind == "feedback":
-    rewards = text_judges.lab_proxy_judge(**raters)(prompts, first)
+    judge = text_judges.lab_proxy_judge(
+      noise=settings.noise, length_bias=settings.length_bias
+    )
+    rewards = judge(prompts, first)
     for row, reward in zip(table, rewards, strict=True):
       row["reward"] = float(reward)
   return table

@@ -23,6 +23,11 @@ def test_a_full_pattern_matches_the_whole_response():
   )
 
 
+def test_a_match_earns_one_and_the_lack_of_it_nothing_unless_told():
+  judge = regex.regex_judge(pattern="cat")
+  np.testing.assert_array_equal(_rewards(judge, "a cat", "a dog"), [1, 0])
+
+
 def test_a_broken_pattern_is_named():
   for judge in (regex.regex_judge, regex.full_regex_judge):
     with pytest.raises(errors.UserError, match=r"'\(' is not a regular"):

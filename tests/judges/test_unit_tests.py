@@ -14,11 +14,16 @@ TESTS = "assert add(1, 2) == 3\nassert add(-1, 1) == 0\n"
 GOOD = "def add(a, b):\n  return a + b\n"
 
 
+# What a machine without the sandbox says. A filter that the kernel finds wrong
+# ("Invalid argument") is a fault of ours, and no reason to skip its tests.
+NO_SANDBOX_HERE = ("no filter for", "not permitted", "not implemented")
+
+
 def _judge(**settings):
   try:
     return unit_tests.unit_tests_judge(**settings)
   except errors.UserError as error:
-    if "no sandbox for the judge" in str(error):
+    if any(reason in str(error) for reason in NO_SANDBOX_HERE):
       pytest.skip(str(error))
     raise
 

@@ -113,6 +113,10 @@ def test_raters_who_err_more_than_half_the_time_are_refused():
 def test_words_that_come_twice_are_refused():
   with pytest.raises(errors.UserError, match="without repeats"):
     judges.build("lab_gold", words=["a", "a"])
+  with pytest.raises(errors.UserError, match="without repeats"):
+    judges.build_comparison(
+      "lab_class_preference", words=["a", "a"], matrix=CIRCLE
+    )
 
 
 CIRCLE = [[0.5, 1.0, 0.0], [0.0, 0.5, 1.0], [1.0, 0.0, 0.5]]
