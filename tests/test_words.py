@@ -10,19 +10,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Rooms whose names are being changed now; empty in the end.
 PENDING = (
-  "alignment_jax/algorithms/",
-  "alignment_jax/data/",
-  "alignment_jax/evaluation/",
-  "alignment_jax/experiment/",
-  "alignment_jax/families/",
-  "alignment_jax/judges/",
-  "alignment_jax/models/",
-  "alignment_jax/parallel.py",
-  "alignment_jax/rollouts/",
-  "alignment_jax/training/",
   "benchmarks/",
-  "experiments/",
-  "tests/",
+  "tests/algorithms/",
+  "tests/experiment/",
+  "tests/families/",
+  "tests/feedback/",
+  "tests/models/",
+  "tests/tabular/",
+  "tests/training/",
+  "tests/transforms/",
 )
 
 
@@ -53,7 +49,6 @@ def tree(tmp_path):
     "class FarPlace: pass",
     "config = {'wants': 1}",
     "x = row['written']",
-    "print(chosen.seed)",
   ],
 )
 def test_a_retired_word_is_found(text, tree):
@@ -61,6 +56,16 @@ def test_a_retired_word_is_found(text, tree):
   (tree / "configs" / "a.py").write_text(text, "utf-8")
   (problem,) = words.problems(tree)
   assert problem.startswith("configs/a.py:1: ")
+
+
+def test_chosen_is_never_the_settings_of_an_experiment(tree):
+  text = "print(chosen.seed, chosen.ids)"
+  for folder in ("alignment_jax/experiment", "alignment_jax/data"):
+    (tree / folder).mkdir(exist_ok=True)
+    (tree / folder / "a.py").write_text(text, "utf-8")
+  assert words.problems(tree) == [
+    "alignment_jax/experiment/a.py:1: chosen, of settings"
+  ]
 
 
 def test_a_file_named_by_a_retired_word_is_found(tree):

@@ -1,3 +1,5 @@
+"""Batches are padded to a few lengths, and cut down to the one they need."""
+
 import numpy as np
 import pytest
 

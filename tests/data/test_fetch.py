@@ -1,3 +1,5 @@
+"""A distribution is fetched once, by name and checksum."""
+
 import hashlib
 import pathlib
 import subprocess

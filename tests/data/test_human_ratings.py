@@ -1,3 +1,5 @@
+"""Rated texts become demonstrations, preferences and scored responses."""
+
 import collections
 import itertools
 

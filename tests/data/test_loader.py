@@ -1,3 +1,5 @@
+"""A batch is a function of seed and step, with masks that are right."""
+
 import collections
 
 import jax

@@ -1,3 +1,5 @@
+"""Rows from files and data sets, split by prompt."""
+
 import json
 
 import pytest

@@ -1,3 +1,5 @@
+"""What is counted of a source, and how far raters agree."""
+
 import itertools
 import json
 import math

@@ -1,3 +1,5 @@
+"""A tokenizer trained here: round trips, special ids, sizes."""
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings

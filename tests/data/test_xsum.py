@@ -1,3 +1,5 @@
+"""News and their summaries, split by document."""
+
 import hashlib
 import json
 import zipfile

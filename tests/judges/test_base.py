@@ -1,3 +1,5 @@
+"""What every judge is checked for: numbers, counts, ranges, time."""
+
 import threading
 import time
 

@@ -1,3 +1,5 @@
+"""A response equals its reference, but for case and white space."""
+
 import numpy as np
 
 from alignment_jax.judges import exact_match

@@ -1,3 +1,5 @@
+"""The reward for length, in words or characters."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""The final number of a response against that of its reference."""
+
 from fractions import Fraction
 
 import numpy as np

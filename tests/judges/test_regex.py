@@ -1,3 +1,5 @@
+"""A pattern that a response matches or does not."""
+
 import numpy as np
 import pytest
 

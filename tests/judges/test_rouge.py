@@ -1,3 +1,5 @@
+"""ROUGE by hand and by search."""
+
 import itertools
 
 import numpy as np

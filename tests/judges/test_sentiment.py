@@ -1,3 +1,5 @@
+"""The score of VADER, and what is said without the package."""
+
 import math
 import sys
 

@@ -1,3 +1,5 @@
+"""Code in a response passes its tests, and can do no harm."""
+
 import os
 import pathlib
 import subprocess

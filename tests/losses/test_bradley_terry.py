@@ -1,3 +1,5 @@
+"""The likelihood of a preference under rewards."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,3 +1,5 @@
+"""The negative log-likelihood of tokens."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

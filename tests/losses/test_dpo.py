@@ -1,3 +1,5 @@
+"""The loss of DPO, smoothed or not, and its gradient."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,3 +1,5 @@
+"""The two losses of DRO, and what each holds constant."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

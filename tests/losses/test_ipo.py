@@ -1,3 +1,5 @@
+"""The loss of IPO, its target, and its expectation over labels."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,3 +1,5 @@
+"""Attention against a softmax written out, and its masks."""
+
 import jax.numpy as jnp
 import numpy as np
 

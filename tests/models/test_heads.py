@@ -1,3 +1,5 @@
+"""Linear maps read off the states of a network."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

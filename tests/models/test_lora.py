@@ -1,3 +1,5 @@
+"""Adapters on kernels: they start at nothing and merge exactly."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,3 +1,5 @@
+"""Rotary positions and relative biases."""
+
 import jax.numpy as jnp
 import numpy as np
 import pytest

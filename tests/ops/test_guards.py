@@ -1,3 +1,5 @@
+"""Arrays and coefficients that do not fit are refused by name."""
+
 import jax
 import jax.numpy as jnp
 import pytest

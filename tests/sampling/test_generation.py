@@ -1,3 +1,5 @@
+"""Sampled tokens, their log-probabilities, and where a response ends."""
+
 import functools
 from typing import Any, NamedTuple
 

@@ -1,3 +1,5 @@
+"""Made-up worlds: gold rewards, proxies, noise and labels."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,3 +1,5 @@
+"""What a run writes while it trains, and what a resumed one replaces."""
+
 import json
 import math
 import os
