@@ -13,6 +13,9 @@ SPECIAL, ADDED = "special_tokens_map.json", "added_tokens.json"
 TEMPLATE = "chat_template.jinja"
 MODEL_CONFIG, GENERATION = "config.json", "generation_config.json"
 
+T5_FAMILY = ("t5", "mt5", "umt5")
+SPACE = "\u2581"  # SentencePiece's sign of a space
+
 _CONTROL = 3  # GGUF's type of a token that stands for no text
 
 
@@ -37,7 +40,8 @@ def open_tokenizer(
     if (folder / name).is_file()
   }
   if source.is_file():
-    fast = _pretrained(folder)
+    transformers, _ = hub_tokenizer.libraries()
+    fast = _pretrained(folder, transformers.PreTrainedTokenizerFast)
   else:
     source = sentencepiece_file.find(folder)
     if source is None:
@@ -121,11 +125,10 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> HubTokenizer:
   return HubTokenizer(fast, eos_id=eos, pad_id=field("padding_token_id", eos))
 
 
-def _pretrained(folder: pathlib.Path) -> Any:
-  transformers, _ = hub_tokenizer.libraries()
+def _pretrained(folder: pathlib.Path, cls: Any, **settings: Any) -> Any:
   try:
-    return transformers.PreTrainedTokenizerFast.from_pretrained(
-      folder, local_files_only=True, trust_remote_code=False
+    return cls.from_pretrained(
+      folder, local_files_only=True, trust_remote_code=False, **settings
     )
   except Exception as error:  # tokenizers raises plain Exception
     raise errors.UserError(
@@ -134,50 +137,44 @@ def _pretrained(folder: pathlib.Path) -> Any:
 
 
 def _from_sentencepiece(path: pathlib.Path) -> Any:
-  """A SentencePiece model with the special tokens of the files beside it."""
+  """A SentencePiece model with the special tokens of the files beside it.
+
+  transformers converts it; what the model itself says of its family counts, and
+  where a legacy Llama puts a space before a text, it is SentencePiece's.
+  """
   folder = path.parent
   config = {**_read_if(folder / SPECIAL), **_read_if(folder / CONFIG)}
-  if (folder / TEMPLATE).is_file():
-    config["chat_template"] = (folder / TEMPLATE).read_text("utf-8")
-  t5 = path.name == sentencepiece_file.T5_NAME or str(
-    _read(folder / MODEL_CONFIG).get("model_type")
-  ) in ("t5", "mt5", "umt5")
+  model_type = str(_read(folder / MODEL_CONFIG).get("model_type"))
+  t5 = path.name == sentencepiece_file.T5_NAME or model_type in T5_FAMILY
   transformers, library = hub_tokenizer.libraries()
   try:
-    backend, named = sentencepiece_file.backend(
-      library, path.read_bytes(), legacy=bool(config.get("legacy", t5))
-    )
-    named |= hub_tokenizer.named(config)
-    added = sentencepiece_file.added_tokens(
-      config,
-      _read_if(folder / ADDED),
-      named,
-      size=backend.get_vocab_size(),
-      t5=t5,
-    )
-    fast = transformers.PreTrainedTokenizerFast(
-      tokenizer_object=backend,
-      added_tokens_decoder={
-        token_id: library.AddedToken(**token)
-        for token_id, token in added.items()
-      },
-      add_bos_token=bool(config.get("add_bos_token", not t5)),
-      add_eos_token=bool(config.get("add_eos_token", t5)),
-      **named,
-    )
-    # Afterwards: pieces of the model among them become special only so.
-    fast.add_special_tokens(
-      {"extra_special_tokens": config.get("additional_special_tokens") or []}
-    )
-    for token_id, token in added.items():
-      placed = fast.convert_tokens_to_ids(token["content"])
-      if placed != token_id:
-        raise errors.UserError(
-          f"the added token '{token['content']}' has the id {token_id}, but the"
-          f" tokens before it end at {placed - 1}"
-        )
+    prefixed = sentencepiece_file.puts_space_first(path.read_bytes())
   except errors.UserError as error:
     raise errors.UserError(f"{path}: {error}") from error
+  family = "T5" if t5 else "Llama" if prefixed else "Gemma"
+  fast = _pretrained(
+    folder,
+    getattr(transformers, f"{family}Tokenizer"),
+    vocab_file=str(path),
+    # As published; the conversion alone would put no bos there.
+    **({} if t5 else {"add_bos_token": config.get("add_bos_token", True)}),
+  )
+  if family == "Llama" and config.get("legacy"):
+    # transformers 5 drops a space of the text where it puts one itself.
+    normalizers = library.normalizers
+    fast.backend_tokenizer.normalizer = normalizers.Sequence(
+      [normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)]
+    )
+    fast.backend_tokenizer.pre_tokenizer = library.pre_tokenizers.Metaspace(
+      replacement=SPACE, prepend_scheme="never", split=False
+    )
+  for content, token_id in _read_if(folder / ADDED).items():
+    placed = fast.convert_tokens_to_ids(content)
+    if placed != token_id:
+      raise errors.UserError(
+        f"{path}: the added token '{content}' has the id {token_id}, but the"
+        f" tokens before it end at {placed - 1}"
+      )
   return fast
 
 
