@@ -80,10 +80,9 @@ class Asynchronous:
     }
     self._versions: dict[int, Any] = {}
     self._published = threading.Condition()
-    # Further rollouts would only wait: the generator stops until one is taken.
-    self._done: queue.Queue[tuple[int, Any]] = queue.Queue(
-      maxsize=max(1, staleness)
-    )
+    # Needs no bound: the generator waits for versions, so that at most
+    # `staleness` rollouts wait for a learner that has taken its own.
+    self._done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
     self._stopped = threading.Event()
     self._thread = threading.Thread(
       target=self._generate, name="generator", daemon=True
@@ -144,9 +143,9 @@ class Asynchronous:
           return
         result = self._make_rollout(step, self._needed[step], *params)
       except BaseException as error:  # the learner raises it
-        self._put(step, error)
+        self._done.put((step, error))
         return
-      self._put(step, result)
+      self._done.put((step, result))
 
   def _version(self, version: int) -> tuple[PyTree, PyTree] | None:
     """Waits for these parameters; None when it is time to stop."""
@@ -159,14 +158,6 @@ class Asynchronous:
       for old in [v for v in self._versions if v < version]:
         del self._versions[old]
       return self._versions[version]
-
-  def _put(self, step: int, result: Any) -> None:
-    while not self._stopped.is_set():
-      try:
-        self._done.put((step, result), timeout=POLL_SECONDS)
-        return
-      except queue.Full:
-        continue
 
 
 def transfer_to(mesh: jax.sharding.Mesh, axes: PyTree) -> Transfer:

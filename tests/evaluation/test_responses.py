@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from alignment_jax import parallel, sampling, types
 from alignment_jax.evaluation import responses
@@ -84,15 +83,3 @@ def test_a_greedy_policy_responds_the_same_in_any_batch(world):
   texts = [sampled(world, size, temperature=0.0).texts for size in (2, 4, 6)]
   assert texts[0] == texts[1] == texts[2]
   assert sampled(world, 4).texts != sampled(world, 2).texts  # other keys
-
-
-@pytest.mark.parametrize(
-  "size, parts", [(2, [[0, 1], [2, 3], [4, 4]]), (5, [[0, 1, 2, 3, 4]])]
-)
-def test_batches_have_one_size_and_the_last_repeats_the_last_row(size, parts):
-  rows = {"a": np.arange(5), "b": np.arange(10).reshape(5, 2)}
-  found = list(responses.batches(rows, size))
-  assert [part["a"].tolist() for part in found] == parts
-  assert [part["b"][:, 1].tolist() for part in found] == [
-    [2 * row + 1 for row in part] for part in parts
-  ]

@@ -1,9 +1,11 @@
 """Generation beside learning: who sampled what, exact resume, failures."""
 
 import contextlib
+import gc
 import pathlib
 import threading
 import time
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -203,3 +205,94 @@ def test_a_generator_that_dies_is_noticed(tmp_path):
 
   with pytest.raises(errors.UserError, match="generator failed at step 0"):
     run(tmp_path, 1, judge=dying)
+
+
+def wait_until(condition):
+  end = time.monotonic() + 30
+  while not condition():
+    assert time.monotonic() < end
+    time.sleep(0.001)
+
+
+class Generator:
+  """Rollouts that say who sampled them, made on the learner's own devices."""
+
+  def __init__(self, **settings):
+    self.made, self.held = [], []
+
+    def transfer(tree):
+      self.held.append(weakref.ref(tree[0]["policy"]["table"]))
+      return tree
+
+    self.source = asynchronous.Asynchronous(
+      self.make,
+      lambda step, now, rollout: (rollout, {}),
+      transfer=transfer,
+      **{"start": 0, "restart_every": 100, "steps": 8, **settings},
+    )
+
+  def make(self, step, version, trainable, slow):
+    del slow
+    self.made.append(step)
+    return step, version, int(trainable["policy"]["table"][0])
+
+  def take(self, step):
+    """The rollout of a step, for a state that is donated right after."""
+    now = first_state()
+    table = jnp.full(2, float(step))
+    now = now.replace(trainable={"policy": {"table": table}})
+    rollout, _ = self.source(step, now)
+    table.delete()
+    return rollout
+
+  def alive(self):
+    gc.collect()
+    return sum(table() is not None for table in self.held)
+
+
+@pytest.mark.parametrize("staleness", [0, 1, 3])
+def test_the_generator_is_ahead_by_the_staleness_and_no_further(staleness):
+  generator = Generator(staleness=staleness)
+  with generator.source:
+    for step in range(8):
+      version = max(0, step - staleness)
+      assert generator.take(step) == (step, version, version)
+      ahead = list(range(min(8, step + 1 + staleness)))
+      wait_until(lambda ahead=ahead: len(generator.made) >= len(ahead))
+      time.sleep(0.02)
+      assert generator.made == ahead
+      # The versions of the rollouts to come, and the last one that sampled.
+      assert generator.alive() <= staleness + 1
+
+
+def test_a_run_that_goes_on_begins_with_the_version_of_its_checkpoint():
+  generator = Generator(staleness=2, start=4)
+  with generator.source:
+    rollouts = [generator.take(step) for step in range(4, 8)]
+  assert rollouts == [(4, 4, 4), (5, 4, 4), (6, 4, 4), (7, 5, 5)]
+
+
+def test_leaving_ends_a_generator_that_waits():
+  generator = Generator(staleness=1)
+  begun = time.monotonic()
+  with generator.source:
+    generator.take(0)
+  assert time.monotonic() - begun < 10
+  assert not [t for t in threading.enumerate() if t.name == "generator"]
+  assert generator.made in ([0], [0, 1])
+
+
+def test_a_step_beyond_the_last_is_an_error(monkeypatch):
+  monkeypatch.setattr(asynchronous, "POLL_SECONDS", 0.01)
+  generator = Generator(staleness=0, steps=1)
+  with generator.source:
+    generator.take(0)
+    with pytest.raises(
+      batch_sources.BatchSourceError, match="without a rollout for step 1"
+    ):
+      generator.take(1)
+
+
+def test_a_negative_staleness_is_refused():
+  with pytest.raises(ValueError, match="staleness must be >= 0, got -1"):
+    Generator(staleness=-1)

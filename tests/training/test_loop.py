@@ -1,6 +1,7 @@
 """The loop: exact resume, trip-wires, checkpoints."""
 
 import contextlib
+import json
 import pathlib
 
 import jax
@@ -43,7 +44,7 @@ def batches(step):
   return rng.normal(size=(8, 4)).astype(np.float32), {"data/cut": step}
 
 
-def run(workdir, *, update=noisy_update, batches=batches, steps=10):
+def run(workdir, *, update=noisy_update, batches=batches, steps=10, **settings):
   mesh = parallel.make_mesh(data=8, fsdp=1, tensor=1)
   return loop.train(
     loop.Spec(
@@ -58,10 +59,13 @@ def run(workdir, *, update=noisy_update, batches=batches, steps=10):
       workdir=pathlib.Path(workdir),
       title="test",
       steps=steps,
-      log_every=1,
-      checkpoint_every=3,
-      schedule=lambda step: jnp.float32(0.1),
-      progress=False,
+      **{
+        "log_every": 1,
+        "checkpoint_every": 3,
+        "schedule": lambda step: jnp.float32(0.1),
+        "progress": False,
+        **settings,
+      },
     )
   )
 
@@ -162,3 +166,81 @@ def test_a_checkpoint_of_another_shape_is_one_clear_error(tmp_path):
     checkpoint.restore_tree(tmp_path / "t", target)
   with pytest.raises(errors.UserError, match="no finished parameters"):
     checkpoint.restore_tree(tmp_path / "none", target)
+
+
+def test_lines_and_checkpoints_come_when_they_are_asked_for(tmp_path):
+  run(
+    tmp_path,
+    steps=11,
+    log_every=4,
+    checkpoint_every=6,
+    schedule=lambda step: jnp.float32(step) / 8,
+    metadata={"seed": 7},
+  )
+  lines = metrics.read_metrics(tmp_path / "metrics.jsonl")
+  # Every fourth step, those of the checkpoints, and the last.
+  assert [line["step"] for line in lines] == [4, 6, 8, 11]
+  for line in lines:
+    assert line["learning_rate"] == (line["step"] - 1) / 8
+    assert line["data/cut"] == line["step"] - 1
+    assert line["gradient_norm"] == line["loss"] > 0
+  saved = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+  assert saved == ["11", "6"]
+  with checkpoint.Checkpoints(tmp_path / "checkpoints") as checkpoints:
+    assert checkpoints.latest() == 11
+  described = (tmp_path / "checkpoints" / "6" / "meta" / "metadata").read_text()
+  assert json.loads(described) == {"seed": 7, "step": 6}
+
+
+def test_the_newest_two_checkpoints_are_kept(tmp_path):
+  run(tmp_path, steps=10)  # saved at 3, 6, 9 and 10
+  saved = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
+  assert saved == [9, 10]
+
+
+def test_a_checkpoint_holds_the_state_of_its_step(tmp_path):
+  final = run(tmp_path, steps=3)
+  mesh = parallel.make_mesh(data=8, fsdp=1, tensor=1)
+  target = checkpoint.target_of(
+    first_state(), parallel.shardings(mesh, first_state(), {})
+  )
+  with checkpoint.Checkpoints(tmp_path / "checkpoints") as checkpoints:
+    assert checkpoints.latest() == 3
+    restored = checkpoints.restore(3, target)
+    checkpoints.save(3, first_state(), {})  # it is there already
+  assert restored.step == 3
+  np.testing.assert_array_equal(
+    restored.trainable["policy"], final.trainable["policy"]
+  )
+  with checkpoint.Checkpoints(tmp_path / "checkpoints") as checkpoints:
+    assert checkpoints.restore(3, target).step == 3
+  other = first_state().replace(trainable={"policy": jnp.zeros(5)})
+  target = checkpoint.target_of(other, parallel.shardings(mesh, other, {}))
+  with checkpoint.Checkpoints(tmp_path / "checkpoints") as checkpoints:
+    with pytest.raises(errors.UserError, match="3 does not fit this model"):
+      checkpoints.restore(3, target)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_is_saved(
+  tmp_path,
+):
+  def explode(now, batch, key):
+    now, scalars = noisy_update(now, batch, key)
+    return now, {**scalars, "gradient_norm": jnp.float32(jnp.inf)}
+
+  with pytest.raises(
+    errors.UserError, match="gradient_norm of 'test' is inf at step 1 .none sav"
+  ):
+    run(tmp_path, update=explode)
+  assert not list((tmp_path / "checkpoints").iterdir())
+  assert metrics.read_metrics(tmp_path / "metrics.jsonl") == []
+
+
+def test_parameters_that_are_replaced_are_gone_from_the_disk(tmp_path):
+  mesh = parallel.make_mesh(data=8, fsdp=1, tensor=1)
+  for value in (1.0, 2.0):
+    tree = {"kernel": jnp.full((8, 4), value)}
+    checkpoint.save_tree(tmp_path / "t", tree)
+  target = checkpoint.target_of(tree, parallel.shardings(mesh, tree, {}))
+  restored = checkpoint.restore_tree(tmp_path / "t", target)
+  np.testing.assert_array_equal(restored["kernel"], tree["kernel"])
