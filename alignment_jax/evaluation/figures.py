@@ -117,7 +117,7 @@ def edges(values: np.ndarray) -> np.ndarray:
   if np.any(values != np.round(values)):
     return np.histogram_bin_edges(values, bins=24)
   low, high = values.min(), values.max()
-  width = max(1, math.ceil((high - low + 1) / 24))
+  width = math.ceil((high - low + 1) / 24)
   return np.arange(low, high + width + 1, width) - 0.5
 
 

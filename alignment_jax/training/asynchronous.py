@@ -65,7 +65,7 @@ class Asynchronous:
     steps: int,
     staleness: int,
     restart_every: int,
-  ):
+  ) -> None:
     if staleness < 0:
       raise ValueError(f"staleness must be >= 0, got {staleness}")
     self._make_rollout, self._make_batch = make_rollout, make_batch

@@ -17,7 +17,7 @@ class TrainState:
 
   Attributes:
     step: updates made so far.
-    trainable: what the optimiser moves, a dict of parameter trees.
+    trainable: what the optimizer moves, a dict of parameter trees.
     slow: what else the algorithm keeps (reference, averages).
     optimizer_state: as optax made it.
   """

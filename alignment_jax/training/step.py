@@ -42,7 +42,7 @@ def make_update(
     microbatches: parts of a minibatch that are processed one after the other.
     epochs: how often the batch is gone through.
     minibatches: parts of the batch, shuffled anew in each epoch, that get an
-      optimiser step each.
+      optimizer step each.
 
   Returns:
     The update; its metrics are scalars, the algorithm's own plus

@@ -296,6 +296,11 @@ def test_the_page_explains_the_terms_that_it_uses(tmp_path, fields, terms):
     (np.float32(0.5), "0.500"),
     (12345678, "12\u202f345\u202f678"),
     (1234.6, "1\u202f235"),
+    (1000.5, "1\u202f000"),
+    (999.4, "999"),
+    (0.001, "0.00100"),
+    (0.00099, "9.90e−04"),
+    (-math.inf, "not finite"),
     (1e-5, "1.00e−05"),
     (0.0, "0"),
     (math.nan, "not finite"),
@@ -323,6 +328,8 @@ def test_the_story_is_told_by_the_numbers():
   [
     (0.51, 0.6, "more than the choice of prompts explains"),
     (0.45, 0.55, "no clear difference"),
+    (0.5, 0.6, "no clear difference"),  # it holds 50 %
+    (0.4, 0.5, "no clear difference"),
     (0.3, 0.49, "made it worse"),
   ],
 )
@@ -330,6 +337,55 @@ def test_the_story_claims_no_more_than_the_interval(low, high, verdict):
   rate = dataclasses.replace(FULL.win_rates[0], low=low, high=high)
   story = report.compose_story(dataclasses.replace(MINIMAL, win_rates=[rate]))
   assert verdict in story
+
+
+def test_the_story_leaves_out_what_is_not_there():
+  rate = dataclasses.replace(
+    FULL.win_rates[0], ties=0.0, low=math.nan, high=0.8
+  )
+  page_ = dataclasses.replace(
+    MINIMAL,
+    win_rates=[rate],
+    scores_after=np.ones(2),
+    lengths_before=np.ones(2),
+  )
+  assert report.compose_story(page_) == (
+    "The trained policy wins 71.3\u202f% of 500 prompts against reference,"
+    " judged by vader."
+  )
+  page_ = dataclasses.replace(page_, win_rates=[], scores_before=np.ones(0))
+  assert report.compose_story(page_) == ""
+
+
+@pytest.mark.parametrize("before, after", [(20, 25), (20, 25.1), (25.1, 20)])
+def test_the_story_warns_of_lengths_that_differ_by_more_than_a_quarter(
+  before, after
+):
+  lengths = {"lengths_before": np.array([before]), "lengths_after": [after]}
+  lengths = {name: np.array(value, float) for name, value in lengths.items()}
+  story = report.compose_story(dataclasses.replace(MINIMAL, **lengths))
+  assert ("simply reward length" in story) == (25.1 in (before, after))
+
+
+def test_scores_that_only_one_side_has_are_not_drawn(tmp_path):
+  text = _write(
+    tmp_path,
+    dataclasses.replace(
+      MINIMAL,
+      scores_after=np.ones(2),
+      lengths_before=np.array([math.nan]),
+      lengths_after=np.ones(2),
+    ),
+  )
+  assert "<svg " not in text
+
+
+@pytest.mark.parametrize(
+  ("share", "shown"),
+  [(0.071, "7.1\u202f%"), (1, "100.0\u202f%"), (math.inf, "not finite")],
+)
+def test_a_share_is_written_in_percent(share, shown):
+  assert page.percent(share) == shown
 
 
 def test_the_same_report_gives_the_same_bytes(tmp_path):

@@ -209,6 +209,21 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(tmp_path, capsys):
   assert last.startswith("ipo  step 10/10  loss 0.1  kl 0.5  (")
 
 
+def test_a_line_comes_every_ten_seconds_with_the_speed_since_the_start(
+  tmp_path, capsys, monkeypatch
+):
+  clock = iter([100.0, 102.0, 111.0, 112.0, 120.0])
+  monkeypatch.setattr(metrics.time, "monotonic", lambda: next(clock))
+  with _writer(tmp_path, start_step=4, progress=True) as writer:
+    for step in (8, 9, 10, 11):
+      writer.write(step, {"loss": 0.5})
+      assert capsys.readouterr().err.count("steps/s") == (step in (8, 10))
+  # The last line is shown at the end: 7 steps in 20 seconds.
+  assert capsys.readouterr().err == (
+    "ipo  step 11/10  loss 0.5  (0.35 steps/s)\n"
+  )
+
+
 @pytest.mark.parametrize(
   "headline, shown",
   [
