@@ -109,7 +109,7 @@ def make_optimizer(
   schedule: optax.Schedule,
   *,
   weight_decay: float,
-  clip_norm: float,
+  clip_norm: float | None,
 ) -> optax.GradientTransformation:
   """The named optimizer behind clipping by the global gradient norm.
 
@@ -117,19 +117,18 @@ def make_optimizer(
     name: a key of `OPTIMIZERS`.
     schedule: the learning rate of each step.
     weight_decay: decoupled decay of linear maps, per unit of learning rate.
-    clip_norm: largest global norm of a gradient; 0 does not clip.
+    clip_norm: largest global norm of a gradient, > 0; None does not clip.
 
   Raises:
     UserError: no such name, or a number out of range.
   """
   if name not in OPTIMIZERS:
     raise errors.unknown("optimizer", name, OPTIMIZERS)
-  if weight_decay < 0 or clip_norm < 0:
-    raise errors.UserError(
-      "weight_decay and clip_norm must be >= 0, got"
-      f" {weight_decay} and {clip_norm}"
-    )
+  if weight_decay < 0:
+    raise errors.UserError(f"weight_decay must be >= 0, got {weight_decay}")
+  if clip_norm is not None and clip_norm <= 0:
+    raise errors.UserError(f"clip_norm must be > 0 or None, got {clip_norm}")
   rule = OPTIMIZERS[name](schedule, weight_decay)
-  if clip_norm == 0:
+  if clip_norm is None:
     return rule
   return optax.chain(optax.clip_by_global_norm(clip_norm), rule)

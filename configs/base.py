@@ -24,7 +24,7 @@ def offline(
   """SFT, a reward model that evaluates, then a method that learns from data."""
   return config_dict.create(
     seed=0,
-    init_from="",
+    init_from=config_dict.placeholder(str),
     model=dict(name="decoder_mini", dropout=0.1, dtype="float32"),
     tokenizer=dict(vocabulary_size=2048),
     data=dict(
@@ -113,7 +113,11 @@ def stage(
 ) -> dict[str, Any]:
   """One training run: method, optimizer and length."""
   return dict(
-    algorithm=algorithm,
+    # A flag can set what is None: it is a number that is left out.
+    algorithm={
+      name: config_dict.placeholder(float) if value is None else value
+      for name, value in algorithm.items()
+    },
     optimizer=dict(
       name="adamw",
       learning_rate=learning_rate,

@@ -40,7 +40,7 @@ OFFLINE = {
   "dro": dict(tau=1.0, aggregation="sum"),
 }
 ONLINE = {
-  "rloo": dict(beta=2.5, clip=0.0, kl="reward", kl_target=0.0, kl_gain=0.1),
+  "rloo": dict(beta=2.5, clip=None, kl="reward", kl_target=None, kl_gain=0.1),
   "online_dpo": dict(beta=1.0, feedback="reward"),
   "nash_md": dict(tau=0.1, beta=0.125),
 }

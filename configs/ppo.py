@@ -29,7 +29,7 @@ def get_config(size: str = "") -> base.ConfigDict:
       missing_eos_reward=-1.0,
       whiten_rewards=False,
       whiten_advantages=True,
-      kl_target=0.0,
+      kl_target=None,
       kl_gain=0.1,
     ),
     samples=1,

@@ -22,7 +22,7 @@ def get_config(size: str = "") -> base.ConfigDict:
       baseline="running",
       decay=0.99,
       kl="reward",
-      kl_target=0.0,
+      kl_target=None,
       kl_gain=0.1,
     ),
     samples=4,

@@ -20,9 +20,9 @@ def get_config(size: str = "") -> base.ConfigDict:
     dict(
       name="rloo",
       beta=0.05,
-      clip=0.0,
+      clip=None,
       kl="reward",
-      kl_target=0.0,
+      kl_target=None,
       kl_gain=0.1,
     ),
     samples=4,

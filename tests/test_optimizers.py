@@ -48,7 +48,7 @@ def test_each_optimizer_descends_a_parabola(name):
 @pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
 def test_weight_decay_spares_norms_and_embeddings(name):
   optimizer = optimizers.make_optimizer(
-    name, schedule("constant", warmup_steps=0), weight_decay=0.1, clip_norm=0.0
+    name, schedule("constant", warmup_steps=0), weight_decay=0.1, clip_norm=None
   )
   params = {"kernel": jnp.ones(2), "scale": jnp.ones(2), "table": jnp.ones(2)}
   zeros = jax.tree.map(jnp.zeros_like, params)
@@ -62,7 +62,7 @@ def test_weight_decay_spares_norms_and_embeddings(name):
 def test_a_wrong_name_lists_what_exists():
   with pytest.raises(errors.UserError, match="adafactor, adamw, sgd"):
     optimizers.make_optimizer(
-      "adam2", schedule("constant"), weight_decay=0.0, clip_norm=0.0
+      "adam2", schedule("constant"), weight_decay=0.0, clip_norm=None
     )
   with pytest.raises(errors.UserError, match="constant, cosine, linear"):
     schedule("exponential")
@@ -79,7 +79,7 @@ def test_numbers_out_of_range_are_named(changes):
 
 def updates_of(name, gradients, params, **settings):
   """The first update at a constant learning rate of 0.1."""
-  settings = {"weight_decay": 0.0, "clip_norm": 0.0} | settings
+  settings = {"weight_decay": 0.0, "clip_norm": None} | settings
   optimizer = optimizers.make_optimizer(
     name, schedule("constant", learning_rate=0.1, warmup_steps=0), **settings
   )
@@ -129,7 +129,7 @@ def test_adafactor_does_not_scale_its_steps_by_the_parameter():
 
 @pytest.mark.parametrize("setting", ["weight_decay", "clip_norm"])
 def test_a_negative_setting_is_refused(setting):
-  settings = {"weight_decay": 0.0, "clip_norm": 0.0, setting: -0.5}
+  settings = {"weight_decay": 0.0, "clip_norm": None, setting: -0.5}
   with pytest.raises(errors.UserError, match=f"{setting}.*-0.5"):
     optimizers.make_optimizer("sgd", schedule("constant"), **settings)
 

@@ -35,7 +35,7 @@ def ppo(
   missing_eos_reward: float | None = None,
   whiten_rewards: bool = False,
   whiten_advantages: bool = True,
-  kl_target: float = 0.0,
+  kl_target: float | None = None,
   kl_gain: float = 0.1,
 ) -> Algorithm:
   """PPO: a policy and a value network, token by token.
@@ -64,7 +64,8 @@ def ppo(
       `sampling.missing_eos_penalty`.
     whiten_rewards: divides rewards by their deviation, and keeps their mean.
     whiten_advantages: over all tokens of the batch, before it is split.
-    kl_target: nats per response that beta is moved towards; 0 keeps beta.
+    kl_target: nats per response that beta is moved towards, > 0; None
+      keeps beta.
     kl_gain: how fast it is moved, at each optimizer step.
   """
   guards.between(0.0, 1.0, clip=clip)

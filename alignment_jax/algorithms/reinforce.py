@@ -24,7 +24,7 @@ def reinforce(
   baseline: Baseline = "running",
   decay: float = 0.99,
   kl: kl_control.KLForm = "reward",
-  kl_target: float = 0.0,
+  kl_target: float | None = None,
   kl_gain: float = 0.1,
 ) -> Algorithm:
   """The policy gradient of whole responses, each one action.
@@ -45,7 +45,8 @@ def reinforce(
       [0, 1). It is 0 before the first.
     kl: `reward`, or the divergence whose gradient a loss follows in its place:
       `reverse` or `forward`; see `kl_control`.
-    kl_target: nats per response that beta is moved towards; 0 keeps beta.
+    kl_target: nats per response that beta is moved towards, > 0; None
+      keeps beta.
     kl_gain: how fast it is moved, at each optimizer step.
   """
   if baseline not in get_args(Baseline):

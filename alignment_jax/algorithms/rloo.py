@@ -15,9 +15,9 @@ def rloo(
   *,
   sampling: rollouts.Sampling,
   beta: float,
-  clip: float = 0.0,
+  clip: float | None = None,
   kl: kl_control.KLForm = "reward",
-  kl_target: float = 0.0,
+  kl_target: float | None = None,
   kl_gain: float = 0.1,
 ) -> Algorithm:
   """RLOO: the other responses to a prompt are the baseline.
@@ -30,16 +30,18 @@ def rloo(
     model: the network.
     sampling: at least two samples.
     beta: strength of the KL regularization, >= 0, reward per nat.
-    clip: 0 is the paper's; above 0 Proximal RLOO, with the ratio of whole
-      responses clipped there (Noukhovitch et al., 2024, arXiv:2410.18252), for
-      several epochs or rollouts of an older policy.
+    clip: None is the paper's; a number in (0, 1) makes it Proximal RLOO, with
+      the ratio of whole responses clipped there (Noukhovitch et al., 2024,
+      arXiv:2410.18252), for several epochs or rollouts of an older policy.
     kl: `reward`, as in the paper, or the divergence whose gradient a loss
       follows in its place: `reverse` or `forward`; see `kl_control`.
-    kl_target: nats per response that beta is moved towards; 0 keeps beta.
+    kl_target: nats per response that beta is moved towards, > 0; None
+      keeps beta.
     kl_gain: how fast it is moved, at each optimizer step.
   """
   sampling.at_least(2, "rloo")
-  guards.within(0.0, 1.0, clip=clip)
+  if clip is not None:
+    guards.between(0.0, 1.0, clip=clip)
   control = kl_control.KLControl(
     beta=beta, kl=kl, target=kl_target, gain=kl_gain
   )
@@ -64,7 +66,7 @@ def rloo(
     )
     policy = rollouts.sequence_logprobs(tokens, rollout.responses)
     advantages = batch.extra["advantages"]
-    if clip:
+    if clip is not None:
       old = rollouts.sequence_logprobs(rollout.logprobs, rollout.responses)
       gain = losses.proximal_rloo_loss(policy, old, advantages, clip=clip)
     else:

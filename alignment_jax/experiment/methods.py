@@ -1,8 +1,9 @@
 """From sections of a config to algorithms."""
 
 import inspect
+import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from alignment_jax import algorithms, errors, rollouts, transforms
 from alignment_jax.algorithm import Algorithm, Method
@@ -149,3 +150,29 @@ def _bind(
         f"{where} needs the setting '{name}'; its settings are:"
         f" {', '.join(allowed)}"
       )
+  for name, value in keywords.items():
+    _check_type(name, value, allowed[name].annotation, where)
+
+
+def _check_type(name: str, value: Any, annotation: Any, where: str) -> None:
+  """Refuses a value that the annotation of a keyword rules out.
+
+  What is out of range is for the factory to say; it is called only once the
+  data are read, and a slip of this kind should not wait for them.
+  """
+  options = typing.get_args(annotation)
+  if typing.get_origin(annotation) is Literal:
+    if value not in options:
+      raise errors.unknown(name, value, options)
+    return
+  if type(None) in options:
+    if value is None:
+      return
+    annotation, _ = options
+  if annotation not in (bool, int, float, str):
+    return  # such as a tuple: the factory checks it
+  fits = isinstance(value, (int, float) if annotation is float else annotation)
+  if not fits or isinstance(value, bool) != (annotation is bool):
+    raise errors.UserError(
+      f"{where}: {name} must be of type {annotation.__name__}, got {value!r}"
+    )

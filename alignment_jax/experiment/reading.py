@@ -57,7 +57,7 @@ def read(config: ml_collections.ConfigDict) -> Settings:
   )
   settings = Settings(
     seed=_typed(values["seed"], int, "seed"),
-    init_from=_typed(values["init_from"], str, "init_from"),
+    init_from=_typed(values["init_from"] or None, str | None, "init_from"),
     model=_named(values["model"], "model"),
     tokenizer=_section(Tokenizer, values["tokenizer"], "tokenizer"),
     data=_section(Data, values["data"], "data"),
@@ -250,6 +250,9 @@ def _exactly(
 
 def _typed(value: Any, kind: Any, where: str) -> Any:
   """The value as that type, if it is one; an integer may stand for a float."""
+  if type(None) in typing.get_args(kind):
+    kind, _ = typing.get_args(kind)
+    return None if value is None else _typed(value, kind, where)
   if kind == tuple[str, ...]:
     if (
       not isinstance(value, (list, tuple))
@@ -307,6 +310,12 @@ def _sampling(values: Any) -> Sampling | None:
   return _section(Sampling, {**values, "judge": judge}, "sampling")
 
 
+def _optimizer(values: Any, where: str) -> Optimizer:
+  section = _section(Optimizer, values, where)
+  # A flag cannot set a number to None.
+  return dataclasses.replace(section, clip_norm=section.clip_norm or None)
+
+
 def _stage(values: Any, where: str) -> Stage | None:
   if values is None:
     return None
@@ -319,6 +328,6 @@ def _stage(values: Any, where: str) -> Stage | None:
   _exactly(values, _fields(Stage), f"config.{where}" if where else "config")
   return Stage(
     algorithm=_named(values["algorithm"], f"{dot}algorithm"),
-    optimizer=_section(Optimizer, values["optimizer"], f"{dot}optimizer"),
+    optimizer=_optimizer(values["optimizer"], f"{dot}optimizer"),
     training=_section(Training, values["training"], f"{dot}training"),
   )

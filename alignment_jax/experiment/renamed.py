@@ -21,6 +21,8 @@ VALUES = {
     "reference_ema": "ema",
   },
 }
+# Field -> what it held where it now is None.
+ABSENT = {"init_from": "", "algorithm.kl_target": 0.0, "algorithm.clip": 0.0}
 
 
 def advice(path: str) -> str | None:
@@ -64,6 +66,10 @@ def updated(values: Mapping[str, Any]) -> dict[str, Any]:
     if _has(values, path):
       section, name = _section(values, path)
       section[name] = names.get(section[name], section[name])
+  for path, absent in ABSENT.items():
+    if _has(values, path):
+      section, name = _section(values, path)
+      section[name] = None if section[name] == absent else section[name]
   return values
 
 

@@ -20,7 +20,8 @@ class Optimizer:
     schedule: a key of `SCHEDULES`, after the warm-up.
     warmup_steps: steps of linear warm-up.
     weight_decay: decoupled decay of linear maps.
-    clip_norm: largest global gradient norm; 0 does not clip.
+    clip_norm: largest global gradient norm; 0 in a config, and None here, does
+      not clip.
   """
 
   name: str
@@ -28,7 +29,7 @@ class Optimizer:
   schedule: str
   warmup_steps: int
   weight_decay: float
-  clip_norm: float
+  clip_norm: float | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -192,7 +193,7 @@ class Settings:
 
   Attributes:
     seed: of everything random.
-    init_from: folder of a finished stage to start from; empty trains `sft`.
+    init_from: folder of a finished stage to start from; None trains `sft`.
     model: `name` and fields of the family's settings.
     tokenizer: how it is trained.
     data: what to learn from.
@@ -210,7 +211,7 @@ class Settings:
   """
 
   seed: int
-  init_from: str
+  init_from: str | None
   model: Mapping[str, Any]
   tokenizer: Tokenizer
   data: Data

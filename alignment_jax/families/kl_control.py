@@ -37,21 +37,23 @@ class KLControl:
     kl: `reward` takes k1 of whole responses off the reward; `reverse` adds a
       loss with the gradient of KL(policy || reference), `forward` one with that
       of KL(reference || policy), both on responses of the policy.
-    target: nats per response; 0 fixes the coefficient.
+    target: nats per response, > 0; None fixes the coefficient.
     gain: how fast it moves; 0.1 in the paper, which moves it once a batch.
   """
 
   beta: float
   kl: KLForm = "reward"
-  target: float = 0.0
+  target: float | None = None
   gain: float = 0.1
 
   def __post_init__(self) -> None:
-    guards.non_negative(beta=self.beta, kl_target=self.target)
+    guards.non_negative(beta=self.beta)
     guards.positive(kl_gain=self.gain)
+    if self.target is not None:
+      guards.positive(kl_target=self.target)
     if self.kl not in get_args(KLForm):
       raise errors.unknown("kl", self.kl, get_args(KLForm))
-    if self.target and not self.beta:
+    if self.target is not None and not self.beta:
       raise ValueError(
         f"beta must be > 0 to be moved towards kl_target {self.target}, got"
         f" {self.beta}"
@@ -62,13 +64,13 @@ class KLControl:
   ) -> tuple[PyTree, PyTree]:
     """`Algorithm.init`: policy, reference, and the coefficient if it moves."""
     trainable, slow = rollouts.with_reference(key, policy_params)
-    if self.target:
+    if self.target is not None:
       slow[COEFFICIENT] = jnp.asarray(self.beta, jnp.float32)
     return trainable, slow
 
   def coefficient(self, slow: PyTree) -> Float[Array, ""]:
     """What it is now, in reward per nat."""
-    if self.target:
+    if self.target is not None:
       return slow[COEFFICIENT]
     return jnp.asarray(self.beta, jnp.float32)
 
@@ -122,7 +124,7 @@ class KLControl:
   ) -> tuple[PyTree, PyTree]:
     """`Algorithm.refresh`: moves the coefficient."""
     del step
-    if not self.target:
+    if self.target is None:
       return trainable, slow
     error = (metrics["kl/sampled"] - self.target) / self.target
     factor = 1 + self.gain * jnp.clip(error, -MAX_ERROR, MAX_ERROR)

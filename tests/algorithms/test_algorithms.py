@@ -66,7 +66,7 @@ def trained(name, *, microbatches=1, steps=1, seed=0, keep=None):
     "constant", learning_rate=3e-3, warmup_steps=0, total_steps=99
   )
   optimizer = optimizers.make_optimizer(
-    "adamw", schedule, weight_decay=0.0, clip_norm=0.0
+    "adamw", schedule, weight_decay=0.0, clip_norm=None
   )
   key = jax.random.key(0)
   first = jax.jit(

@@ -97,7 +97,7 @@ def test_a_reward_model_of_another_shape_starts_no_critic(
 ):
   config = learning(source, judged / "reward_model", judged / "sft")
   config.algorithm = ppo.get_config("tiny").algorithm
-  config.sft, config.init_from = quickstart.get_config("tiny").sft, ""
+  config.sft, config.init_from = quickstart.get_config("tiny").sft, None
   config.model.layers = layers
   main = experiment.plan(config, judged).main
   # The judge has one layer.

@@ -45,6 +45,8 @@ def changed(path, value, config=None):
     ("model.name", "gpt9", "no model 'gpt9'; available: decoder, decoder_mini"),
     ("evaluation.judge", "me", "no judge 'me'; available: "),
     ("algorithm.tua", 0.1, "no setting of algorithm 'ipo' 'tua'"),
+    ("algorithm.aggregation", "max", "no aggregation 'max'; available: mean"),
+    ("algorithm.tau", "big", "algorithm 'ipo': tau must be of type float"),
     ("training.stepz", 3, "no field in config.training 'stepz'"),
     ("training.steps", "ten", "config.training.steps must be of type int"),
     ("training.steps", 0, "config.training.steps must be >= 1, got 0"),
@@ -62,6 +64,7 @@ def changed(path, value, config=None):
     ("lora.targets", (), "config.lora.targets must be a tuple of"),
     ("lora.strength", 1, "no field in config.lora 'strength'"),
     ("mesh", 8, "config.mesh must hold the fields data, fsdp, tensor"),
+    ("init_from", 3, "config.init_from must be of type str, got 3"),
   ],
 )
 def test_a_wrong_field_is_named_with_what_is_allowed(path, value, message):
@@ -74,8 +77,6 @@ def test_a_wrong_field_is_named_with_what_is_allowed(path, value, message):
   ("path", "value", "message"),
   [
     ("algorithm.tau", -1.0, "tau must be > 0, got -1"),
-    ("algorithm.tau", "big", "algorithm 'ipo'"),
-    ("algorithm.aggregation", "max", "no aggregation 'max'; available: mean"),
     ("optimizer.name", "adamx", "no optimizer 'adamx'; available: adafactor"),
     ("optimizer.schedule", "wavy", "no schedule 'wavy'; available: constant"),
     ("optimizer.learning_rate", 0.0, "learning_rate must be > 0"),
@@ -179,11 +180,19 @@ def test_the_folder_of_an_earlier_version_is_read_under_todays_names(
   config = online_dpo.get_config("tiny").to_dict()
   config["refresh"] = {**config.pop("reference_update"), "name": old}
   config["algorithm"]["wants"] = config["algorithm"].pop("feedback")
+  config["init_from"], config["algorithm"]["kl_target"] = "", 0.0
   (tmp_path / "config.json").write_text(json.dumps(config))
   read = folder.read_config(tmp_path)
   assert read["reference_update"] == {"name": new}
   assert read["algorithm"]["feedback"] == "reward"
   assert "refresh" not in read and "wants" not in read["algorithm"]
+  assert read["init_from"] is read["algorithm"]["kl_target"] is None
+
+
+def test_a_norm_of_zero_clips_nothing():
+  read = reading.read(changed("optimizer.clip_norm", 0.0))
+  assert read.main.optimizer.clip_norm is None
+  assert reading.read(quickstart.get_config()).main.optimizer.clip_norm == 1.0
 
 
 def test_a_missing_field_is_named():

@@ -36,7 +36,7 @@ def test_the_coefficient_follows_the_relative_error(table_world, kl, factor):
 
 
 def test_without_a_target_there_is_nothing_to_keep(table_world):
-  fixed = control(target=0.0)
+  fixed = control(target=None)
   trainable, slow = fixed.init(jax.random.key(0), table_world.policy)
   assert slow.keys() == {"reference"}
   same = fixed.refresh(trainable, slow, 1, {})
@@ -69,10 +69,10 @@ def test_a_method_uses_the_coefficient_that_was_moved(table_world, name):
     )
     return batch.extra["advantages"]
 
-  want = prepared(0.7, 0.0)
+  want = prepared(0.7, None)
   moved = prepared(0.1, 3.0, kl_coefficient=jnp.float32(0.7))
   np.testing.assert_allclose(moved, want, rtol=1e-6)
-  assert np.max(np.abs(prepared(0.1, 0.0) - want)) > 0.1
+  assert np.max(np.abs(prepared(0.1, None) - want)) > 0.1
 
 
 def test_the_measured_kl_is_that_of_the_sampled_responses(table_world):
@@ -99,7 +99,8 @@ def test_the_measured_kl_is_that_of_the_sampled_responses(table_world):
   [
     ({"beta": 0.0}, "beta must be > 0 to be moved towards kl_target 4.0"),
     ({"beta": -1.0}, "beta must be >= 0"),
-    ({"target": -1.0}, "kl_target must be >= 0"),
+    ({"target": -1.0}, "kl_target must be > 0"),
+    ({"target": 0.0}, "kl_target must be > 0"),
     ({"gain": 0.0}, "kl_gain must be > 0"),
     ({"kl": "k2"}, "no kl 'k2'"),
   ],

@@ -98,7 +98,7 @@ def one_update(name, model, *, devices=1, **options):
       "constant", learning_rate=1e-2, warmup_steps=0, total_steps=9
     ),
     weight_decay=0.0,
-    clip_norm=0.0,
+    clip_norm=None,
   )
   key = jax.random.key(0)
   first = jax.jit(

@@ -75,7 +75,7 @@ def optimizer_of(weight_decay=0.0):
     "constant", learning_rate=1e-2, warmup_steps=0, total_steps=99
   )
   return optimizers.make_optimizer(
-    "adamw", schedule, weight_decay=weight_decay, clip_norm=0.0
+    "adamw", schedule, weight_decay=weight_decay, clip_norm=None
   )
 
 
