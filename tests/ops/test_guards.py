@@ -1,5 +1,8 @@
 """Arrays and coefficients that do not fit are refused by name."""
 
+import functools
+import re
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -78,6 +81,55 @@ def test_within_refuses_by_name_and_range(value):
 @pytest.mark.parametrize("value", [0.0, 0.49])
 def test_within_includes_the_lower_end(value):
   guards.within(0.0, 0.5, e=value)
+
+
+RANGES = {
+  "> 0": (guards.positive, [1e-30, 7], [0.0, -1e-30]),
+  ">= 0": (guards.non_negative, [0.0, 7], [-1e-30]),
+  "in (-1.0, 2.0)": (
+    functools.partial(guards.between, -1.0, 2.0),
+    [-0.9, 1.9],
+    [-1, 2],
+  ),
+  "in [-1.0, 2.0)": (
+    functools.partial(guards.within, -1.0, 2.0),
+    [-1, 1.9],
+    [-1.1, 2],
+  ),
+  "in [0, 1]": (guards.fraction, [0, 1, 0.5], [-1e-30, 1.0001]),
+}
+
+
+@pytest.mark.parametrize("words", RANGES)
+def test_a_coefficient_in_its_range_passes_and_one_outside_is_named(words):
+  guard, accepted, refused = RANGES[words]
+  for value in accepted:
+    guard(first=value, second=value)
+  guard(entries=jnp.array(accepted, jnp.float32))
+  for value in [*refused, NAN]:
+    message = re.escape(f"second must be {words}, got {value}")
+    with pytest.raises(ValueError, match=message):
+      guard(first=accepted[0], second=value)
+  with pytest.raises(ValueError, match="entries must be"):
+    guard(entries=jnp.array([accepted[0], refused[0]], jnp.float32))
+
+
+def test_flags_are_boolean_and_of_the_shape():
+  guards.flags_of_shape((2, 3), "logprobs", mask=jnp.ones((2, 3), bool))
+  with pytest.raises(ValueError, match="mask must be boolean, got dtype int32"):
+    guards.flags_of_shape((2,), "logprobs", mask=jnp.ones(2, jnp.int32))
+  message = r"mask has shape \(3,\) but logprobs has \(2,\)"
+  with pytest.raises(ValueError, match=message):
+    guards.flags_of_shape(
+      (2,), "logprobs", ended=jnp.ones(2, bool), mask=jnp.ones(3, bool)
+    )
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (4, 1), (3, 0)])
+def test_a_group_has_two_responses(shape):
+  guards.groups(rewards=jnp.ones(2), advantages=jnp.ones((1, 3)))
+  with pytest.raises(ValueError, match="rewards need K >= 2 responses"):
+    guards.groups(advantages=jnp.ones((1, 3)), rewards=jnp.ones(shape))
 
 
 def test_a_traced_coefficient_passes():
