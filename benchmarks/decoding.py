@@ -14,6 +14,7 @@ import pathlib
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,7 @@ ONLY = flags.DEFINE_string("only", "", "one of llama and smollm2")
 BATCH, PROMPT = 8, 64
 
 
-def _llama(folder):
+def _llama(folder: pathlib.Path) -> None:
   model = models.make_model(
     "decoder",
     vocabulary_size=4096,
@@ -47,10 +48,10 @@ def _llama(folder):
   huggingface.save(folder, model.settings, params)
 
 
-def compare(title, folder, new):
+def compare(title: str, folder: pathlib.Path, new: int) -> None:
   """Prints tokens per second of both, and their ratio."""
   model, params = huggingface.load(folder)
-  theirs = transformers.AutoModelForCausalLM.from_pretrained(
+  torch_model = transformers.AutoModelForCausalLM.from_pretrained(
     folder, dtype=torch.float32
   ).eval()
   random = np.random.default_rng(0)
@@ -64,13 +65,13 @@ def compare(title, folder, new):
     )
   )
 
-  def ours():
+  def with_jax() -> np.ndarray:
     samples = generate(params, prompt, jax.random.key(0))
     return np.asarray(samples.responses.ids[:, 0])
 
-  def torchs():
+  def with_torch() -> np.ndarray:
     with torch.inference_mode():
-      out = theirs.generate(
+      out = torch_model.generate(
         torch.asarray(ids),
         attention_mask=torch.ones(ids.shape, dtype=torch.long),
         do_sample=False,
@@ -80,25 +81,25 @@ def compare(title, folder, new):
       )
     return out[:, PROMPT:].numpy()
 
-  same = np.mean(ours() == torchs())
-  rates, ratios = {ours: [], torchs: []}, []
+  same = np.mean(with_jax() == with_torch())
+  rates, ratios = {with_jax: [], with_torch: []}, []
   for _ in range(ROUNDS.value):
-    for run, found in rates.items():
+    for run, measured in rates.items():
       start = time.perf_counter()
       run()
-      found.append(BATCH * new / (time.perf_counter() - start))
-    ratios.append(rates[ours][-1] / rates[torchs][-1])
-  mine, other = (statistics.median(found) for found in rates.values())
+      measured.append(BATCH * new / (time.perf_counter() - start))
+    ratios.append(rates[with_jax][-1] / rates[with_torch][-1])
+  jax_rate, torch_rate = map(statistics.median, rates.values())
   print(
-    f"{title}, {new} new tokens: {mine:.0f} tokens/s, transformers"
-    f" {other:.0f}, ratio {statistics.median(ratios):.2f}"
+    f"{title}, {new} new tokens: {jax_rate:.0f} tokens/s, transformers"
+    f" {torch_rate:.0f}, ratio {statistics.median(ratios):.2f}"
     f" ({min(ratios):.2f} to {max(ratios):.2f}); {same:.1%} of the tokens"
     f" equal; compiled {parallel.compilations(generate)} time(s)",
     flush=True,
   )
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
   del argv
   threads = len(os.sched_getaffinity(0))
   torch.set_num_threads(threads)

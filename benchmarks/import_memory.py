@@ -15,6 +15,8 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 from absl import app, flags
@@ -37,7 +39,7 @@ SHAPE = dict(
 )
 
 
-def _write(folder):
+def _write(folder: pathlib.Path) -> None:
   model = models.make_model("decoder", **SHAPE)
   params = jax.jit(model.init)(jax.random.key(0))
   huggingface.save(
@@ -49,7 +51,7 @@ def _write(folder):
   )
 
 
-def _resident(field):
+def _resident(field: str) -> int:
   """Bytes: `VmRSS` now, or `VmHWM` at its highest."""
   for line in pathlib.Path("/proc/self/status").read_text().splitlines():
     if line.startswith(field + ":"):
@@ -57,7 +59,7 @@ def _resident(field):
   raise RuntimeError(f"/proc/self/status has no {field}")
 
 
-def _load(folder):
+def _load(folder: pathlib.Path) -> Any:
   # Whatever is imported and compiled once belongs to no checkpoint.
   model = models.make_model("decoder", **SHAPE)
   jax.eval_shape(model.init, jax.random.key(0))
@@ -73,7 +75,7 @@ def _load(folder):
   print(json.dumps({"parameters": size, "beside": beside, "leaf": leaf}))
 
 
-def _part(name, folder):
+def _part(name: str, folder: pathlib.Path) -> Any:
   done = subprocess.run(
     [
       sys.executable,
@@ -90,7 +92,7 @@ def _part(name, folder):
   return done.stdout
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
   del argv
   if PART.value:
     part = {"write": _write, "load": _load}[PART.value]
@@ -100,16 +102,16 @@ def main(argv):
     folder = pathlib.Path(parent) / "checkpoint"
     _part("write", folder)
     sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
-    found = json.loads(_part("load", folder).splitlines()[-1])
-  beside = found["beside"]
+    sizes_in_memory = json.loads(_part("load", folder).splitlines()[-1])
+  beside = sizes_in_memory["beside"]
   print(
     f"{len(sizes)} files, {sum(sizes) / 2**20:.0f} MiB; the largest"
     f" {max(sizes) / 2**20:.0f} MiB\n"
-    f"parameters {found['parameters'] / 2**20:.0f} MiB; the largest"
-    f" {found['leaf'] / 2**20:.0f} MiB\n"
+    f"parameters {sizes_in_memory['parameters'] / 2**20:.0f} MiB; the largest"
+    f" {sizes_in_memory['leaf'] / 2**20:.0f} MiB\n"
     f"peak beside them {beside / 2**20:.0f} MiB,"
     f" {beside / max(sizes):.2f} of the largest file,"
-    f" {beside / found['leaf']:.2f} of the largest parameter"
+    f" {beside / sizes_in_memory['leaf']:.2f} of the largest parameter"
   )
 
 

@@ -9,6 +9,8 @@ measured in turns; the median of the rounds.
 
 import statistics
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,20 +29,20 @@ softplus = jax.nn.softplus
 TOKENS = 16  # of each response, where a loss is per token
 
 
-def _responses(*arrays):
+def _responses(*arrays: Any) -> Any:
   """The same numbers as tokens of responses, and one for each response."""
   tokens = [array.reshape(-1, TOKENS) for array in arrays]
   return tokens, tokens[-1][:, 0]
 
 
-def _grpo(*arrays):
+def _grpo(*arrays: Any) -> Any:
   (policy, old, reference, _), advantages = _responses(*arrays)
   return losses.grpo_loss(
     policy, old, reference, advantages, clip_low=0.2, clip_high=0.2, beta=0.04
   )
 
 
-def _bare_grpo(*arrays):
+def _bare_grpo(*arrays: Any) -> Any:
   (p, old, ref, _), advantages = _responses(*arrays)
   r, a = jnp.exp(p - old), advantages[:, None]
   gain = jnp.minimum(r * a, jnp.clip(r, 0.8, 1.2) * a)
@@ -99,10 +101,10 @@ CASES = {
 }
 
 
-def _compiled(function, arrays):
+def _compiled(function: Callable[..., Any], arrays: Sequence[Any]) -> Any:
   """Value and gradient to the first array, compiled, and in what time."""
 
-  def value(*arrays):
+  def value(*arrays: Any) -> jax.Array:
     return function(*arrays).mean()
 
   start = time.perf_counter()
@@ -110,7 +112,7 @@ def _compiled(function, arrays):
   return run, time.perf_counter() - start
 
 
-def _seconds(run, arrays):
+def _seconds(run: Callable[..., Any], arrays: Sequence[Any]) -> float:
   start = time.perf_counter()
   for _ in range(CALLS):
     out = run(*arrays)
@@ -118,23 +120,23 @@ def _seconds(run, arrays):
   return (time.perf_counter() - start) / CALLS
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
   del argv
   random = np.random.default_rng(0)
   print(f"{PAIRS.value:,} pairs on {jax.devices()[0].device_kind}")
   print(f"{'loss':12s} {'compile, s':>10s} {'run / bare formula':>20s}")
-  for name, (ours, bare, count) in CASES.items():
+  for name, (loss, bare, count) in CASES.items():
     arrays = [
       jnp.asarray(random.normal(size=PAIRS.value), jnp.float32)
       for _ in range(count)
     ]
-    one, compiling = _compiled(ours, arrays)
-    other, _ = _compiled(bare, arrays)
+    library, compiling = _compiled(loss, arrays)
+    formula, _ = _compiled(bare, arrays)
     np.testing.assert_allclose(
-      one(*arrays)[0], other(*arrays)[0], rtol=1e-4, atol=1e-5
+      library(*arrays)[0], formula(*arrays)[0], rtol=1e-4, atol=1e-5
     )
     ratio = statistics.median(
-      _seconds(one, arrays) / _seconds(other, arrays)
+      _seconds(library, arrays) / _seconds(formula, arrays)
       for _ in range(ROUNDS.value)
     )
     print(f"{name:12s} {compiling:10.2f} {ratio:20.2f}", flush=True)

@@ -11,6 +11,8 @@
 
 import statistics
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,27 +33,27 @@ SHAPE = dict(
 )
 
 
-def _tokens(random, *shape):
+def _tokens(random: np.random.Generator, *shape: int) -> Any:
   return Tokens(
     ids=jnp.asarray(random.integers(3, 2048, shape), jnp.int32),
     mask=jnp.ones(shape, bool),
   )
 
 
-def _step(model):
-  def loss(params, prompt, responses):
+def _step(model: Any) -> Callable[..., Any]:
+  def loss(params: Any, prompt: Any, responses: Any) -> jax.Array:
     return -scoring.token_logprobs(model, params, prompt, responses).mean()
 
   return jax.jit(jax.value_and_grad(loss))
 
 
-def _seconds(run, *arrays):
+def _seconds(run: Callable[..., Any], *arrays: Any) -> float:
   start = time.perf_counter()
   jax.block_until_ready(run(*arrays))
   return time.perf_counter() - start
 
 
-def compile_time(random):
+def compile_time(random: np.random.Generator) -> float:
   """Ratio of compile times, 32 layers to 4."""
   prompt, responses = _tokens(random, 4, 16), _tokens(random, 4, 2, 16)
   seconds = {4: [], 32: []}
@@ -69,7 +71,7 @@ def compile_time(random):
   )
 
 
-def read_once(random):
+def read_once(random: np.random.Generator) -> float:
   """Ratio of two concatenated forwards to one prompt with two responses."""
   model = models.make_model("decoder", layers=4, **SHAPE)
   params = jax.jit(model.init)(jax.random.key(0))
@@ -83,10 +85,10 @@ def read_once(random):
   )
   step = _step(model)
 
-  def apart(params):
+  def apart(params: Any) -> jax.Array:
     return step(params, nothing, whole)
 
-  def once(params):
+  def once(params: Any) -> jax.Array:
     return step(params, prompt, pair)
 
   for run in (apart, once):
@@ -97,7 +99,7 @@ def read_once(random):
   )
 
 
-def decoding(random):
+def decoding(random: np.random.Generator) -> list[float]:
   """Late over early tokens with the cache, and anew over cached at the end."""
   model = models.make_model("decoder", layers=4, **SHAPE)
   params = jax.jit(model.init)(jax.random.key(0))
@@ -108,13 +110,13 @@ def decoding(random):
   jax.block_until_ready(anew(params))
   ratios = []
   for _ in range(ROUNDS.value):
-    # A copy: the step gives its cache away, and parts of it are the context.
+    # A copy: the step donates its cache, and parts of it are the context.
     cache = jax.tree.map(jnp.copy, model.init_cache(context, 256))
     _, cache = step(params, cache, response.ids[:, 0])
     seconds = []
-    for place in range(1, 256):
+    for index in range(1, 256):
       start = time.perf_counter()
-      state, cache = step(params, cache, response.ids[:, place])
+      state, cache = step(params, cache, response.ids[:, index])
       jax.block_until_ready(state)
       seconds.append(time.perf_counter() - start)
     early = statistics.median(seconds[:32])
@@ -123,7 +125,7 @@ def decoding(random):
   return [statistics.median(column) for column in zip(*ratios, strict=True)]
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
   del argv
   random = np.random.default_rng(0)
   print(f"on {jax.devices()[0].device_kind}, {ROUNDS.value} rounds")

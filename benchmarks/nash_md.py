@@ -8,6 +8,8 @@ batched call, the ratio, and how well the games are solved.
 """
 
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +23,7 @@ STEPS = flags.DEFINE_integer("steps", 2000, "steps of Nash-MD")
 TAU = flags.DEFINE_float("tau", 0.1, "strength of the KL regularization")
 
 
-def _timed(run, *arrays):
+def _timed(run: Callable[..., Any], *arrays: Any) -> float:
   run = jax.jit(run).lower(*arrays).compile()
   jax.block_until_ready(run(*arrays))
   start = time.perf_counter()
@@ -29,7 +31,7 @@ def _timed(run, *arrays):
   return out, time.perf_counter() - start
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
   del argv
   games = tabular.random_game(
     jax.random.key(0), actions=ACTIONS.value, batch=(GAMES.value,)
@@ -38,7 +40,7 @@ def main(argv):
     (GAMES.value, ACTIONS.value), -jnp.log(float(ACTIONS.value))
   )
 
-  def solve(log_reference, preferences):
+  def solve(log_reference: jax.Array, preferences: jax.Array) -> jax.Array:
     return tabular.solve_nash_md(
       log_reference, preferences, tau=TAU.value, steps=STEPS.value
     ).policy

@@ -1,6 +1,6 @@
 """What generation beside learning is worth, and what a step costs around it.
 
-    python benchmarks/rollouts.py
+    python benchmarks/online.py
 
 RLOO with a judge that counts even tokens, on two CPU devices.
 
@@ -19,6 +19,8 @@ import contextlib
 import os
 import statistics
 import time
+from collections.abc import Sequence
+from typing import Any
 
 os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
@@ -47,19 +49,19 @@ CORES = sorted(os.sched_getaffinity(0))
 KEY = jax.random.key(0)
 
 
-def batches(number):
+def batches(number: int) -> tuple[types.Prompts, dict[str, Any]]:
   random = np.random.default_rng(number)
   ids = random.integers(2, 256, (ROWS.value, 8)).astype(np.int32)
   return types.Prompts(types.Tokens(ids, np.ones(ids.shape, bool))), {}
 
 
-def judge(rollout, index):
+def judge(rollout: types.Rollout, index: int) -> types.Feedback:
   del index
   even = (rollout.responses.ids % 2 == 0) & rollout.responses.mask
   return types.Feedback(rewards=even.mean(axis=-1).astype(np.float32))
 
 
-def use_cores(count):
+def use_cores(count: int) -> None:
   """Holds every thread of this process to so many cores."""
   for thread in os.listdir("/proc/self/task"):
     with contextlib.suppress(ProcessLookupError):  # it has ended
@@ -69,7 +71,7 @@ def use_cores(count):
 class Run:
   """Where to sample and where to learn; the first `WARM` steps compile."""
 
-  def __init__(self, generator, learner):
+  def __init__(self, generator: Any, learner: Any) -> None:
     self.model = models.make_model("decoder_mini", vocabulary_size=256)
     sampling = rollouts.Sampling(
       samples=2, max_tokens=TOKENS.value, temperature=1.0, eos_id=1
@@ -88,7 +90,7 @@ class Run:
       donate_argnums=0,
     )
 
-  def start(self):
+  def start(self) -> Any:
     return jax.device_put(
       parallel.jit(
         lambda: state.make_state(
@@ -98,7 +100,7 @@ class Run:
       parallel.replicated(self.learner),
     )
 
-  def seconds(self, staleness):
+  def seconds(self, staleness: int) -> tuple[float, float]:
     """Seconds per step after the warm-up, and the mean reward of the last
     quarter."""
     use_cores(2 if staleness else 1)
@@ -124,48 +126,48 @@ class Run:
     taken = (time.perf_counter() - begun) / STEPS.value
     return taken, statistics.mean(rewards[-STEPS.value // 4 :])
 
-  def parts(self):
+  def parts(self) -> list[float]:
     """Seconds of sampling and judging, of preparing and updating, and of the
     whole step."""
     use_cores(1)
-    now, made, learned, whole = self.start(), [], [], []
+    now, sampling, learning, whole = self.start(), [], [], []
     for number in range(STEPS.value + WARM):
       begun = time.perf_counter()
       params = now.trainable, now.slow
       if self.generator is not self.learner:
         params = jax.block_until_ready(
-          self.place(jax.tree.map(jnp.copy, params))
+          self.transfer(jax.tree.map(jnp.copy, params))
         )
-      placed = time.perf_counter()
-      judged = self.make(number, number, *params)
+      transferred = time.perf_counter()
+      scored = self.make(number, number, *params)
       sampled = time.perf_counter()
-      batch, _ = self.finish(number, now, judged)
+      batch, _ = self.finish(number, now, scored)
       now, metrics = self.update(now, batch, KEY)
       jax.block_until_ready(now)
       done = time.perf_counter()
       float(metrics["rewards/mean"])
       if number >= WARM:
-        made.append(sampled - placed)
-        learned.append(done - sampled)
+        sampling.append(sampled - transferred)
+        learning.append(done - sampled)
         whole.append(time.perf_counter() - begun)
-    return [statistics.median(found) for found in (made, learned, whole)]
+    return [statistics.median(part) for part in (sampling, learning, whole)]
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
   del argv
-  one, other = (
+  first, second = (
     parallel.make_mesh(data=1, fsdp=1, tensor=1, devices=[device])
     for device in jax.devices()[:2]
   )
   print(f"on {jax.devices()[0].device_kind}, two devices of one core each")
-  made, learned, whole = Run(one, one).parts()
+  sampling, learning, whole = Run(first, first).parts()
   print(
     "share of a synchronous step outside sampling, judging and the update:"
-    f" {1 - (made + learned) / whole:.1%}"
+    f" {1 - (sampling + learning) / whole:.1%}"
   )
-  run = Run(one, other)
-  made, learned, _ = run.parts()
-  print(f"sampling and judging / learning: {made / learned:.2f}")
+  run = Run(first, second)
+  sampling, learning, _ = run.parts()
+  print(f"sampling and judging / learning: {sampling / learning:.2f}")
   ratios, rewards = [], []
   for _ in range(ROUNDS.value):
     (slow, before), (fast, after) = run.seconds(0), run.seconds(1)
@@ -175,7 +177,7 @@ def main(argv):
     "synchronous / asynchronous seconds per step:"
     f" {statistics.median(ratios):.2f} ({min(ratios):.2f} to"
     f" {max(ratios):.2f}); the limit here is"
-    f" {(made + learned) / max(made, learned):.2f}"
+    f" {(sampling + learning) / max(sampling, learning):.2f}"
   )
   print(
     "mean reward of the last quarter, synchronous and asynchronous:"

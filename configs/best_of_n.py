@@ -1,7 +1,7 @@
 """Fine-tuning on the best of samples (Noukhovitch et al., 2024).
 
-arXiv:2410.18252. The quickstart's SFT policy answers each prompt twice and
-imitates the answer that VADER's rules like better.
+arXiv:2410.18252. The quickstart's SFT policy samples two responses to each
+prompt and imitates the one that VADER's rules prefer.
 
     python experiments/train.py --config=configs/best_of_n.py \
         --workdir=runs/best_of_n

@@ -1,7 +1,7 @@
 """CoPG (Flet-Berliac et al., 2024, arXiv:2406.19185).
 
-Contrasts two answers by their rewards, which are VADER's; it needs no ratio to
-the policy that sampled, so `--config.sampling.staleness=4` or
+Contrasts two responses by their rewards, which are VADER's. It needs no ratio
+to the policy that sampled, so `--config.sampling.staleness=4` or
 `--config.training.epochs=2` keep its optimum.
 
     python experiments/train.py --config=configs/copg.py \

@@ -1,8 +1,8 @@
 """DAPO (Yu et al., 2025, arXiv:2503.14476).
 
 GRPO with a clip that lets ratios rise further than fall, one mean over all
-tokens, groups of other prompts for those of equal rewards, and answers near the
-length limit made worse. VADER's rules reward the answers.
+tokens, other prompts in place of groups with equal rewards, and a penalty on
+responses near the length limit. VADER's rules reward the responses.
 
     python experiments/train.py --config=configs/dapo.py \
         --workdir=runs/dapo

@@ -1,6 +1,6 @@
 """Dr. GRPO: GRPO without its biases (Liu et al., 2025, arXiv:2503.20783).
 
-Rewards by VADER's rules are centered within the answers to a prompt but not
+Rewards by VADER's rules are centered within the responses to a prompt but not
 scaled, and token losses are divided by one constant length.
 
     python experiments/train.py --config=configs/dr_grpo.py \

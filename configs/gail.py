@@ -1,8 +1,8 @@
 """Generative adversarial imitation (Ho and Ermon, 2016).
 
-arXiv:1606.03476. The quickstart's SFT policy learns to pass as what people
-wrote: a discriminator that learns beside it is the judge. The baseline of
-Wulfmeier et al., 2024 (arXiv:2409.01369).
+arXiv:1606.03476. The quickstart's SFT policy learns to be taken for the
+demonstrations: a discriminator that learns beside it is the judge. The baseline
+of Wulfmeier et al., 2024 (arXiv:2409.01369).
 
     python experiments/train.py --config=configs/gail.py \
         --workdir=runs/gail

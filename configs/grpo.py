@@ -1,7 +1,7 @@
-"""GRPO on groups of eight answers (Shao et al., 2024, arXiv:2402.03300).
+"""GRPO on groups of eight responses (Shao et al., 2024, arXiv:2402.03300).
 
-Rewards by VADER's rules are centered and scaled within the answers to a prompt;
-beta is that of the paper.
+Rewards by VADER's rules are centered and scaled within the responses to a
+prompt; beta is the paper's.
 
     python experiments/train.py --config=configs/grpo.py \
         --workdir=runs/grpo

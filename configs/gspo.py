@@ -1,7 +1,7 @@
-"""GSPO: one ratio for each answer (Zheng et al., 2025, arXiv:2507.18071).
+"""GSPO: one ratio for each response (Zheng et al., 2025, arXiv:2507.18071).
 
-VADER's rules reward the answers; four minibatches learn from each batch, as in
-the paper, so that there is something to clip.
+VADER's rules reward the responses; four minibatches learn from each batch, as
+in the paper, so that there is something to clip.
 
     python experiments/train.py --config=configs/gspo.py \
         --workdir=runs/gspo

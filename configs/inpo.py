@@ -1,8 +1,8 @@
 """Iterative Nash policy optimization (Zhang et al., 2024).
 
 arXiv:2407.00617. Mirror descent by regression on the best and the worst of
-eight answers of the policy before each iteration. `eta` and `tau` have the
-paper's proportion; both are larger, since the answers are short.
+eight responses, sampled from the policy before each iteration. `eta` and `tau`
+have the paper's proportion; both are larger, since the responses are short.
 
     python experiments/train.py --config=configs/inpo.py \
         --workdir=runs/inpo

@@ -1,7 +1,7 @@
 """IPO-MD (Calandriello et al., 2024, arXiv:2403.08635).
 
-As `online_ipo.py`, on answers of a mixture of the policy and its start. `beta`
-is the paper's.
+As `online_ipo.py`, on responses of a mixture of the policy and its start.
+`beta` is the paper's.
 
     python experiments/train.py --config=configs/ipo_md.py \
         --workdir=runs/ipo_md

@@ -1,7 +1,7 @@
 """J-BOND (Sessa et al., 2024, arXiv:2407.14622).
 
-The quickstart's SFT policy is pulled towards the better of two answers of an
-average of itself, as VADER's rules rank them. `beta` and `eta` are the paper's.
+The quickstart's SFT policy is pulled towards the better of two responses of its
+moving average, as VADER's rules rank them. `beta` and `eta` are the paper's.
 
     python experiments/train.py --config=configs/jbond.py \
         --workdir=runs/jbond

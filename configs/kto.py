@@ -1,7 +1,7 @@
 """KTO from single rated responses (Ethayarajh et al., 2024, arXiv:2402.01306).
 
-The quickstart's SFT policy learns from texts that are better or worse than the
-mean; no pairs are needed.
+The quickstart's SFT policy learns from texts that are rated better or worse
+than the mean; no pairs are needed.
 
     python experiments/train.py --config=configs/kto.py --workdir=runs/kto
 

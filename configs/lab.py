@@ -23,7 +23,7 @@ another method in the same lab, here on labels of which 30 % are flipped:
         --workdir=runs/lab_dpo --config.data.source=lab:flip=0.3
 
 `--config.sampling.judge.noise=0` is the gold reward itself, and
-`--config.sampling.judge.length_bias=1` likes long answers.
+`--config.sampling.judge.length_bias=1` prefers long responses.
 
 Hardware: two CPU cores, about a minute and a half. `:tiny`, or `:dpo,tiny`,
 runs every part in less than one.

@@ -1,8 +1,8 @@
 """Nash-MD on preferences (Munos et al., 2023, arXiv:2312.00886).
 
-The quickstart's SFT policy answers prompts against a mixture of itself and its
-start; of two answers, the one that VADER's rules like better tends to win.
-`tau` and `beta` are the paper's.
+The quickstart's SFT policy plays against a mixture of itself and its start; of
+two responses, the one that VADER's rules score higher tends to win. `tau` and
+`beta` are the paper's.
 
     python experiments/train.py --config=configs/nash_md.py \
         --workdir=runs/nash_md

@@ -1,6 +1,6 @@
 """Online DPO (Guo et al., 2024, arXiv:2402.04792).
 
-DPO on the better and the worse of two of the policy's own answers, by VADER's
+DPO on the better and the worse of two of the policy's own responses, by VADER's
 rules. With `--config.sampling.samples=4` the best and the worst of four.
 
     python experiments/train.py --config=configs/online_dpo.py \

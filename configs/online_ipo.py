@@ -1,7 +1,7 @@
 """Online IPO (Calandriello et al., 2024, arXiv:2403.08635).
 
-IPO on pairs of the policy's own answers, with the probability that the first is
-preferred to the second by VADER's rules.
+IPO on pairs of the policy's own responses, with the probability that VADER's
+rules prefer the first to the second.
 
     python experiments/train.py --config=configs/online_ipo.py \
         --workdir=runs/online_ipo

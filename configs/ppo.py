@@ -1,9 +1,9 @@
 """PPO with a learned reward, as in the N+ paper (Huang et al., 2024).
 
 arXiv:2403.17031; docs/ppo_details.md has its 25 details. The quickstart's SFT
-policy answers, its reward model rewards the answers, and a critic is learned
+policy responds, its reward model rewards the responses, and a critic is learned
 beside the policy; VADER's rules judge the result. The coefficients are the
-paper's. `--config.algorithm.kl_target=6.0` moves beta (Ziegler et al., 2019).
+paper's. `--config.algorithm.kl_target=6.0` adapts beta (Ziegler et al., 2019).
 
     python experiments/train.py --config=configs/ppo.py \
         --workdir=runs/ppo

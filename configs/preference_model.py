@@ -1,8 +1,8 @@
 """A preference model as the judge (Munos et al., 2023, arXiv:2312.00886).
 
-The quickstart's SFT policy, then a network that reads two texts and says which
-of them people rate higher, then Nash-MD against a mixture of the policy and its
-start, judged by that network. `tau` and `beta` are the paper's.
+The quickstart's SFT policy; then a network that reads two texts and predicts
+which of them people rate higher; then Nash-MD against a mixture of the policy
+and its start, judged by that network. `tau` and `beta` are the paper's.
 
     python experiments/train.py --config=configs/preference_model.py \
         --workdir=runs/preference_model

@@ -3,9 +3,9 @@
     python experiments/train.py --config=configs/quickstart_t5.py \
         --workdir=runs/quickstart_t5
 
-Measured (seed 0): VADER win rate 59.1 % (95 % interval 55.7 to 62.6), answers
-11.8 % longer, 3.8 nats from the SFT policy, whose perplexity is 141: at equal
-steps it has learned less than the decoder, so tau is lower.
+Measured (seed 0): VADER win rate 59.1 % (95 % interval 55.7 to 62.6), responses
+11.8 % longer, 3.8 nats from the SFT policy, whose perplexity is 141: after as
+many steps it has learned less than the decoder, so tau is lower.
 
 Hardware: two CPU cores. `:tiny` runs every part in about a minute.
 """

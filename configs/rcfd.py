@@ -1,8 +1,8 @@
 """Reward calibration from demonstrations (Rita et al., 2024).
 
-arXiv:2404.19409. The quickstart's SFT policy learns to earn from VADER's rules
-what the text that a person wrote after the same prompt earns, and not more.
-There is no KL; `clip` is the paper's.
+arXiv:2404.19409. The quickstart's SFT policy learns to earn the reward, by
+VADER's rules, of the text that a person wrote after the same prompt, and no
+more. There is no KL; `clip` is the paper's.
 
     python experiments/train.py --config=configs/rcfd.py \
         --workdir=runs/rcfd

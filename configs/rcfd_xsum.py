@@ -1,9 +1,9 @@
 """RCfD with two rewards on news summaries (Rita et al., 2024).
 
-arXiv:2404.19409. A small decoder learns to sum up news articles from 800
+arXiv:2404.19409. A small decoder learns to summarize news articles from 800
 summaries that people wrote (SFT), and then from two rewards of its own
-summaries: ROUGE with the written one, and length in words. RCfD wants of each
-what the written summary gets. The same judges as a weighted sum, without
+summaries: ROUGE with the human summary, and length in words. RCfD aims at what
+the human summary gets of each. The same judges as a weighted sum, without
 calibration:
 
     python experiments/train.py --config=configs/rcfd_xsum.py \
@@ -13,13 +13,13 @@ calibration:
         --config.init_from=runs/rcfd_xsum/sft
 
 `xsum:30` keeps the first sentences of an article that have at most 30 words
-together: the window of a small decoder holds no more. What a user asks of the
-policy must end with `TL;DR:` too.
+together: the window of a small decoder holds no more. A prompt for the trained
+policy must also end with `TL;DR:`.
 
 Expected: people write 21.2 words, SFT 20.2, RCfD 20.2, RLOO 61.6; with
 `--config.sampling.judge.judges.length.weight=-0.02` RLOO writes 1.3. ROUGE-L
 grows from 0.083 to 0.124 with RCfD, by frequent words: a network of this size
-makes no sense yet (`experiments/studies/xsum_length.py`).
+does not make sense yet (`experiments/studies/xsum_length.py`).
 
 Hardware: two CPU cores, 9 minutes with other work beside it. `:tiny` runs every
 part with a toy model and learns nothing.

@@ -1,7 +1,7 @@
 """REINFORCE with a running mean as its baseline (Williams, 1992).
 
-As Ahmadian et al., 2024 (arXiv:2402.14740) return to it: a whole answer is one
-action, and its KL to the SFT policy is in the reward. VADER's rules reward it.
+As revived by Ahmadian et al., 2024 (arXiv:2402.14740): a whole response is one
+action, and its KL to the SFT policy is part of the reward, which is VADER's.
 
     python experiments/train.py --config=configs/reinforce.py \
         --workdir=runs/reinforce

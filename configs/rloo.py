@@ -1,11 +1,12 @@
 """RLOO on rewards of the policy's own samples (Ahmadian et al., 2024).
 
-arXiv:2402.14740. The quickstart's SFT policy answers prompts, VADER's rules
-reward the answers, and each answer's baseline is what the others got.
+arXiv:2402.14740. The quickstart's SFT policy responds to prompts, VADER's rules
+reward the responses, and each response's baseline is the mean reward of the
+others.
 
     python experiments/train.py --config=configs/rloo.py --workdir=runs/rloo
 
-`--config.sampling.staleness=1` samples the next answers while it learns
+`--config.sampling.staleness=1` samples the next responses while it learns
 (Noukhovitch et al., 2024, arXiv:2410.18252).
 
 Hardware: two CPU cores. `:tiny` runs every part in about a minute.

@@ -1,6 +1,7 @@
 """Self-play on preferences (Munos et al., 2023, arXiv:2312.00886).
 
-As `nash_md.py`, against itself: each of two answers meets the other.
+As `nash_md.py`, against itself: each of two responses is compared with the
+other.
 
     python experiments/train.py --config=configs/self_play.py \
         --workdir=runs/self_play

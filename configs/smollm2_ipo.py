@@ -2,7 +2,7 @@
 
 Azar et al., 2023 (arXiv:2310.12036) with the adapters of Hu et al., 2021
 (arXiv:2106.09685), on SmolLM2-135M-Instruct. There is no SFT and no reward
-model: the imported model is start and reference, and VADER's rules judge.
+model: the imported model is both start and reference, and VADER's rules judge.
 
     make smollm2
     python experiments/train.py --config=configs/smollm2_ipo.py \
@@ -10,8 +10,8 @@ model: the imported model is start and reference, and VADER's rules judge.
 
 Measured (seed 0) on two CPU cores, 9 minutes with evaluation: 56.6 % of 256
 prompts won under VADER (95 % interval 52.0 to 61.1), a tie counting half; KL to
-the imported model 0.9 nats per answer; length +0.6 %. Another split of the same
-pairs gave 59.2 % (54.5 to 63.7).
+the imported model 0.9 nats per response; length +0.6 %. Another split of the
+same pairs gave 59.2 % (54.5 to 63.7).
 `:tiny` trains a toy from nothing and adapts that, in about a minute.
 """
 
@@ -40,7 +40,7 @@ def get_config(size: str = "") -> base.ConfigDict:
   config.model = dict(name="decoder", dtype="float32")
   config.data.source = "human_ratings/movie"
   config.data.response_length = 16
-  # Of 960 pairs none may be wasted on what raters do not agree on.
+  # Of 960 pairs none may be spent on what raters disagree about.
   config.data.min_probability = 0.95
   config.sft.training.steps = 0
   config.reward_model.training.steps = 0

@@ -1,7 +1,7 @@
 """Inverse soft-Q learning (Wulfmeier et al., 2024, arXiv:2409.01369).
 
-In place of the quickstart's SFT: imitation of what people wrote, with a
-temporal-difference term that keeps the rewards small that the logits imply.
+In place of the quickstart's SFT: imitation of people's texts, with a
+temporal-difference term that keeps the rewards that the logits imply small.
 
     python experiments/train.py --config=configs/soft_q.py \
         --workdir=runs/soft_q

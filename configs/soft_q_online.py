@@ -1,8 +1,8 @@
 """Online inverse soft-Q learning (Wulfmeier et al., 2024, arXiv:2409.01369).
 
-The quickstart's SFT policy goes on to imitate, and keeps the rewards small that
-its logits imply, along what people wrote and along its own answers. `mix` is
-the paper's; with `lam` 0.1, which others use, answers fill the window.
+The quickstart's SFT policy continues to imitate, and keeps the rewards that its
+logits imply small, along people's texts and along its own responses. `mix` is
+the paper's; with `lam` 0.1, which other configs use, responses fill the window.
 
     python experiments/train.py --config=configs/soft_q_online.py \
         --workdir=runs/soft_q_online

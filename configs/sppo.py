@@ -1,7 +1,8 @@
 """Self-play preference optimization (Wu et al., 2024, arXiv:2405.00675).
 
-The best and the worst of five answers of the policy before each iteration learn
-their win rates. `eta` is far below the paper's 1000, whose answers are longer.
+The best and the worst of five responses, sampled from the policy before each
+iteration, are fitted to their win rates. `eta` is far below the paper's 1000,
+whose responses are longer.
 
     python experiments/train.py --config=configs/sppo.py \
         --workdir=runs/sppo

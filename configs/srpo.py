@@ -1,7 +1,7 @@
 """SRPO (Choi et al., 2024, arXiv:2406.01660).
 
-The quickstart with a policy that answers, and that improves an answer it is
-shown between two texts. `alpha` is that of published code.
+The quickstart with a policy that responds to prompts and also improves a
+response that it is shown. `alpha` is that of published code.
 
     python experiments/train.py --config=configs/srpo.py \
         --workdir=runs/srpo

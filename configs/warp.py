@@ -1,8 +1,8 @@
 """WARP (Rame et al., 2024, arXiv:2406.16768).
 
-Two copies of the quickstart's SFT policy learn from VADER's rules apart, and
-every 50 updates they are merged and start again; the third merge is the result.
-`beta`, `mu` and `eta` are the paper's.
+Two copies of the quickstart's SFT policy learn from VADER's rules
+independently; every 50 updates they are merged and start again, and the third
+merge is the result. `beta`, `mu` and `eta` are the paper's.
 
     python experiments/train.py --config=configs/warp.py \
         --workdir=runs/warp

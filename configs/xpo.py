@@ -1,7 +1,7 @@
 """Exploratory preference optimization (Xie et al., 2024).
 
-arXiv:2405.21046. DPO on an answer of the policy and one of the policy at its
-start, with a bonus for what the start would not say.
+arXiv:2405.21046. DPO on a response of the policy and one of the policy at its
+start, with a bonus for what the start is unlikely to say.
 
     python experiments/train.py --config=configs/xpo.py \
         --workdir=runs/xpo

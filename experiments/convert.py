@@ -1,4 +1,4 @@
-"""Bring a Hugging Face folder in, or take a trained policy out.
+"""Import a Hugging Face folder, or export a trained policy.
 
     python experiments/convert.py --source=MODEL_FOLDER --target=runs/start
     python experiments/convert.py --source=runs/quickstart/ipo --target=exported
@@ -15,7 +15,9 @@ SOURCE = flags.DEFINE_string(
 )
 TARGET = flags.DEFINE_string("target", None, "A new folder.")
 DTYPE = flags.DEFINE_string(
-  "dtype", "float32", "Of exported weights: float32, bfloat16 or float16."
+  "dtype",
+  "float32",
+  "Type of the exported weights: float32, bfloat16 or float16.",
 )
 SHARD_MB = flags.DEFINE_integer(
   "shard_mb", 5000, "Largest exported file, in megabytes."

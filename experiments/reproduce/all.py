@@ -37,7 +37,9 @@ INTRODUCTION = (
   "Published illustrations, reproduced with this library by `make reproduce`,"
   " which writes this page. `holds` means that the criterion in the row is met."
   " Where a paper does not print a setting, or the claim is derived from the"
-  " paper rather than printed in it, the source counts as uncertain."
+  " paper rather than printed in it, the source counts as uncertain. `Earlier"
+  " check` marks numbers of a NumPy program of ours that is independent of this"
+  " library."
 )
 
 

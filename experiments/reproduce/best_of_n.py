@@ -5,9 +5,9 @@ Algorithm 2, on a bandit with 16 responses.
 
     python experiments/reproduce/best_of_n.py
 
-To be seen: the best-of-N distribution is the optimum of a regularized reward;
-exact Jeffreys steps reach it; sampled J-BOND, which never chooses an N, keeps
-improving and follows the curve of quantile over KL that best-of-N traces.
+What it shows: the best-of-N distribution is the optimum of a regularized
+reward; exact Jeffreys steps reach it; sampled J-BOND, which never chooses an N,
+keeps improving and follows the curve of quantile over KL that best-of-N traces.
 
 Hardware: one CPU core, about 20 s.
 """
@@ -131,7 +131,7 @@ def training_rows(
   yield page.check(
     "KL(best-of-4, pi) after 2000 exact Jeffreys steps, nats",
     divergence[-1],
-    published="our toy 1.3e-4",
+    published="earlier check 1.3e-4",
     below=1e-3,
     certain=False,
   )
@@ -139,7 +139,7 @@ def training_rows(
   yield page.check(
     "sampled J-BOND, quantile at 1000 steps and at the end",
     at_1000,
-    published="improves without an N (our toy .955, .966)",
+    published="improves without an N (earlier check .955, .966)",
     measured=page.numbers([at_1000, last]),
     at_least=0.95,
     where="at 1000 steps",

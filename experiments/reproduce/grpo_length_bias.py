@@ -6,9 +6,9 @@ length.
     python experiments/reproduce/grpo_length_bias.py
 
 Whether a response is right has nothing to do with its length; the policy has
-one probability of stopping for right and one for wrong responses. To be seen:
-with GRPO's aggregation right responses shrink to one token and wrong ones grow
-to the cap, with DAPO's and Dr. GRPO's both stay where they began.
+one probability of stopping for right and one for wrong responses. What it
+shows: with GRPO's aggregation right responses shrink to one token and wrong
+ones grow to the cap, with DAPO's and Dr. GRPO's both stay where they began.
 
 Hardware: one CPU core, about 15 s.
 """
@@ -108,12 +108,12 @@ def length_rows(curves: Mapping[str, np.ndarray]) -> Iterator[page.Row]:
   even: page.Bound = {"equals": 1, "tolerance": 0.1}
   claims: dict[str, tuple[str, int, page.Bound]] = {
     "grpo": (
-      "wrong grow, right shrink (our toy: at the cap, 1.03)",
+      "wrong grow, right shrink (earlier check: at the cap, 1.03)",
       4,
       {"above": 5},
     ),
-    "dr_grpo": ("no bias (our toy: 10.0, 10.0)", 3, even),
-    "dapo": ("almost none (our toy: 10.3, 9.8)", 3, even),
+    "dr_grpo": ("no bias (earlier check: 10.0, 10.0)", 3, even),
+    "dapo": ("almost none (earlier check: 10.3, 9.8)", 3, even),
   }
   for name, (published, digits, bound) in claims.items():
     wrong, right = curves[name][:, -1].mean(0)

@@ -6,7 +6,7 @@ al., 2023 (arXiv:2312.00886, v4), mirror descent and self-play.
 
     python experiments/reproduce/nash_solvers.py
 
-To be seen: mirror prox is below its geometric bound and quickest; INPO needs
+What it shows: mirror prox is below its geometric bound and quickest; INPO needs
 no more than 100 exact iterations where its step suits the game; mirror descent
 with a long step circles where Nash-MD with the same step settles (beside the
 Nash policy); and SPPO, which has no regularization, finds the Nash policy of a
@@ -66,13 +66,13 @@ def reproduce() -> page.Reproduction:
     remarks=(
       f"{GAMES} random games of {solver_runs.ACTIONS} responses, uniform"
       " reference, float64; the circle is rock, paper, scissors with reference"
-      f" (0.5, 0.3, 0.2) and tau {TAU}. `Our toy` marks numbers of an earlier"
-      " NumPy run, whose games were not kept: rows that depend on the game"
-      " count as uncertain. Nash-MP's formula was recalled, not read, so its"
-      " bound does too. INPO at eta is mirror descent at the rate 1 / eta. Its"
-      " 1e-9 in 100 iterations depends on the game: in some random games eta ="
-      " 3 tau is a long step, and at eta = 10 tau about 0.9^200 = 7e-10 of the"
-      " first KL is left in any. On the circle the KL after 2000 iterations is"
+      f" (0.5, 0.3, 0.2) and tau {TAU}. The games of the earlier check were not"
+      " kept: rows that depend on the game count as uncertain. Nash-MP's"
+      " formula was recalled, not read, so its bound does too. INPO at eta"
+      " is mirror descent at the rate 1 / eta. Its 1e-9 in 100 iterations"
+      " depends on the game: in some random games eta = 3 tau is a long step,"
+      " and at eta = 10 tau about 0.9^200 = 7e-10 of the first KL is left in"
+      " any. On the circle the KL after 2000 iterations is"
       f" {page.number(inpo['cycle'][0])} at eta = 3 tau, where it never"
       f" settles, and {page.number(abs(inpo['cycle'][1]))} at 10 tau."
     ),
@@ -97,7 +97,8 @@ def prox_rows(prox: Runs) -> Iterator[page.Row]:
       f"Nash-MP, beta {beta:g}: factor of the KL per step",
       rates,
       published=(
-        f"bound {1 / (1 + 2 * beta):.3f} (our toy {PUBLISHED_RATES[beta]:.3f})"
+        f"bound {1 / (1 + 2 * beta):.3f}"
+        f" (earlier check {PUBLISHED_RATES[beta]:.3f})"
       ),
       measured=(
         f"median {np.median(rates):.3f}, {rates.min():.3f} to {rates.max():.3f}"
@@ -138,7 +139,7 @@ def inpo_rows(inpo: Runs) -> Iterator[page.Row]:
     yield page.check(
       f"INPO, eta = {times} tau: KL after 100 exact iterations",
       kl,
-      published=f"our toy {toy}",
+      published=f"earlier check {toy}",
       measured=(
         f"median {page.number(abs(np.median(kl)))}, worst"
         f" {page.number(kl.max())}; {int((kl < 1e-9).sum())} of {GAMES} < 1e-9"
@@ -204,7 +205,7 @@ def sppo_rows(sppo: Runs, rise: Runs) -> Iterator[page.Row]:
   yield page.check(
     "SPPO, circle: exploitability of the average, T = 1..2000",
     average - solver_runs.sppo_bound(),
-    published="our toy .100, .0998, .083, .014, .007 (T 1 to 2000)",
+    published="earlier check .100, .0998, .083, .014, .007 (T 1 to 2000)",
     measured=page.numbers(average[at]),
     name="average - (log(1 / min pi_0) / (eta T) + eta / 8)",
     at_most=0,
@@ -214,7 +215,7 @@ def sppo_rows(sppo: Runs, rise: Runs) -> Iterator[page.Row]:
   yield page.check(
     "SPPO, circle: exploitability of the last policy, same T",
     (last - average)[100:],
-    published="does not converge (our toy .06, then .11)",
+    published="does not converge (earlier check .06, then .11)",
     measured=page.numbers(last[at]),
     name="last - average",
     at_least=0,

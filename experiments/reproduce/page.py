@@ -46,7 +46,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reproduction:
-  """One published illustration, done again.
+  """One published illustration, reproduced.
 
   Attributes:
     title: what it is.

@@ -4,7 +4,7 @@ Munos et al., 2023 (arXiv:2312.00886, v4), worked examples.
 
     python experiments/reproduce/preference_games.py
 
-To be seen: dice that beat each other in a circle have no best response but a
+What it shows: dice that beat each other in a circle have no best response but a
 uniform Nash policy; with three kinds of raters the Nash policy moves a little
 where the optimum of a Bradley-Terry reward jumps from one response to another;
 and with constrained policies the best mean reward loses to another policy,

@@ -6,7 +6,7 @@ on a contextual bandit in place of TL;DR summarization.
     python experiments/reproduce/staleness.py
 
 N batches are sampled from one snapshot of the policy and then used for N
-updates: the last one is N - 1 updates stale. To be seen: up to N = 4 nothing
+updates: the last one is N - 1 updates stale. What it shows: up to N = 4 nothing
 changes; at N = 64 online DPO still learns as much, and proximal RLOO, whose
 clipped ratio stops the gradient, does not. What it loses it loses along the
 curve of win rate over KL, not below it.
@@ -49,12 +49,11 @@ def reproduce() -> page.Reproduction:
       "A bandit of 64 prompts with 64 responses and 32 shared features,"
       f" {SEEDS} worlds, the proxy reward trained on and the gold reward"
       " reported; the win rate is against an independent response of the"
-      " reference, KL is"
-      " exact. The levels are those of our own worlds; the paper's are of"
-      " TL;DR. `Our toy` marks numbers of an earlier NumPy run with other"
-      " seeds. In the paper RLOO without a ratio suffers too; a policy that is"
-      " linear in its features does not show that, only the clipped ratio and"
-      " imitation are slowed. The KL in the reward is that of the current"
+      " reference, KL is exact. The levels are those of our own worlds; the"
+      " paper's are of TL;DR. The earlier check had other seeds. In the paper"
+      " RLOO without a ratio suffers too; a policy that is linear in its"
+      " features does not show that, only the clipped ratio and imitation are"
+      " slowed. The KL in the reward is that of the current"
       " policy; with that of the sampling policy all rows come out the same."
       "\n\n" + results_table(win, kl)
     ),
@@ -84,7 +83,7 @@ def rows(win: np.ndarray, kl: np.ndarray) -> Iterator[page.Row]:
   yield page.check(
     "online DPO, win rate at N = 1, 64",
     drop("online DPO", 64),
-    published="most robust; still learns at N = 64 (our toy .883, .886)",
+    published="most robust; still learns at N = 64 (earlier check .883, .886)",
     measured=pair("online DPO"),
     name="difference",
     equals=0,
@@ -93,7 +92,7 @@ def rows(win: np.ndarray, kl: np.ndarray) -> Iterator[page.Row]:
   yield page.check(
     "proximal RLOO, win rate at N = 1, 64",
     drop("proximal RLOO", 64),
-    published="loses most (our toy .879, .774)",
+    published="loses most (earlier check .879, .774)",
     measured=pair("proximal RLOO"),
     name="fall",
     at_least=0.05,
@@ -104,7 +103,7 @@ def rows(win: np.ndarray, kl: np.ndarray) -> Iterator[page.Row]:
       final_win[index[name], stale]
       for name in ("proximal RLOO", "best of 2", "online DPO")
     ],
-    published="between the two (our toy .877, .812)",
+    published="between the two (earlier check .877, .812)",
     measured=pair("best of 2"),
     name="proximal RLOO, best of 2, online DPO at N = 64",
     order="increasing",

@@ -3,7 +3,7 @@
     python -m experiments.studies.lab
 
 A small decoder learns by `experiment.train`, as on real text, and is compared
-with exact optima. To be seen: RLOO on a proxy with an error comes near the
+with exact optima. What it shows: RLOO on a proxy with an error comes near the
 optimum reference exp(r / beta) / Z; its proxy reward grows as the KL may grow
 while its gold reward falls again, which is over-optimization (Gao et al., 2022,
 arXiv:2210.10760); DPO learns less of the gold reward from raters who err or

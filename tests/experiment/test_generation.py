@@ -6,61 +6,13 @@ import pathlib
 import subprocess
 import sys
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
-import tokenizers
 
 from alignment_jax import data, errors, experiment
 from alignment_jax.experiment import generation
-from alignment_jax.models import huggingface, zoo
-from alignment_jax.models.decoder_settings import DecoderSettings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TEMPLATE = (
-  "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
-  "{% if add_generation_prompt %}assistant: {% endif %}"
-)
 SAMPLER = {"seed": 3, "max_tokens": 20, "temperature": 1.5}
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-  """A random decoder over bytes, so that characters come in pieces."""
-  letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-  made = tokenizers.Tokenizer(
-    tokenizers.models.BPE(
-      vocab={p: i for i, p in enumerate(["<s>", "</s>", *letters])}, merges=[]
-    )
-  )
-  made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
-    add_prefix_space=False
-  )
-  made.decoder = tokenizers.decoders.ByteLevel()
-  made.add_special_tokens(["<s>", "</s>"])
-  settings = DecoderSettings(
-    vocabulary_size=258,
-    width=16,
-    layers=1,
-    heads=2,
-    kv_heads=1,
-    head_width=8,
-    mlp_width=24,
-    tied=False,
-  )
-  random = np.random.default_rng(0)
-  params = jax.tree.map(
-    lambda leaf: jnp.asarray(random.normal(size=leaf.shape), leaf.dtype),
-    jax.eval_shape(zoo.build(settings).init, jax.random.key(0)),
-  )
-  folder = tmp_path_factory.mktemp("models") / "hub"
-  huggingface.save(folder, settings, params)
-  made.save(str(folder / "tokenizer.json"))
-  (folder / "tokenizer_config.json").write_text(
-    json.dumps({"eos_token": "</s>", "chat_template": TEMPLATE})
-  )
-  return folder
 
 
 @pytest.fixture
