@@ -89,9 +89,11 @@ def test_a_run_that_lost_its_end_finds_it_again(tmp_path, source, name):
   lines = (stage / "metrics.jsonl").read_text()
   lose_the_end(stage)
   experiment.train(config, str(work))
-  for (place, was), (found, value) in zip(expected, leaves(last), strict=True):
-    assert found == place
-    np.testing.assert_array_equal(value, was, err_msg=str(place))
+  for (path, was), (found_path, value) in zip(
+    expected, leaves(last), strict=True
+  ):
+    assert found_path == path
+    np.testing.assert_array_equal(value, was, err_msg=str(path))
   again = (stage / "metrics.jsonl").read_text()
   assert [json.loads(line) for line in again.splitlines()] == [
     json.loads(line) for line in lines.splitlines()

@@ -116,8 +116,8 @@ def test_an_imported_policy_trains_and_is_exported(hub, tmp_path):
     return done.stdout
 
   stage, workdir = tmp_path / "start", tmp_path / "run"
-  said = run("convert", f"--source={hub}", f"--target={stage}")
-  assert "config.model.name 'decoder'" in said
+  output = run("convert", f"--source={hub}", f"--target={stage}")
+  assert "config.model.name 'decoder'" in output
   run(
     "train",
     "--config=configs/dpo.py:tiny",

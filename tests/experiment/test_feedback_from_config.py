@@ -57,7 +57,7 @@ def test_a_run_learns_from_another_runs_reward_model(
   experiment.train(config, str(tmp_path / "run"))
   lines = (tmp_path / "run" / "rloo" / "metrics.jsonl").read_text().splitlines()
   assert json.loads(lines[-1])["rewards/spread"] > 0  # 0 where nobody judges
-  result, theirs = (
+  result, judge_result = (
     json.loads((root / "evaluation.json").read_text())
     for root in (tmp_path / "run", judged)
   )
@@ -67,7 +67,7 @@ def test_a_run_learns_from_another_runs_reward_model(
     "reward model",
   ]
   name = "reward model accuracy"
-  assert result["numbers"][name] == theirs["numbers"][name]
+  assert result["numbers"][name] == judge_result["numbers"][name]
   assert 1 < result["numbers"]["length of demonstrations"] <= 8  # the window
   lines = (tmp_path / "run" / "answers.jsonl").read_text().splitlines()
   scores = [json.loads(line)["after_score"] for line in lines]
@@ -141,8 +141,8 @@ def test_a_judge_of_two_texts_meets_every_pair(judged, source):
   tokenizer, mesh = setup.tokenizer, setup.mesh
   texts = ["a", "b", "c"]
   encoded = [tokenizer.encode(text) for text in texts]
-  said = padding.right_padded(encoded, max(map(len, encoded)), 0)
-  responses = jax.tree.map(lambda a: jnp.asarray(a)[None], said)
+  padded = padding.right_padded(encoded, max(map(len, encoded)), 0)
+  responses = jax.tree.map(lambda a: jnp.asarray(a)[None], padded)
   rollout = types.Rollout(
     prompt=jax.tree.map(lambda a: a[:, 0], responses),
     responses=responses,
@@ -157,8 +157,8 @@ def test_a_judge_of_two_texts_meets_every_pair(judged, source):
   assert scores.preferences[0].tolist() == CIRCLE
 
 
-def learns_by(judge, feedback, judged, rows, said, written=None):
-  """What a judge says of the responses `said` to the first batch of `rows`."""
+def learns_by(judge, feedback, judged, rows, texts, demonstrations=None):
+  """What a judge says of the responses `texts` to the first batch of `rows`."""
   judged, source = judged
   config = rloo.get_config("tiny").unlock()
   config.sampling.judge = config_dict.create(**judge)
@@ -168,16 +168,16 @@ def learns_by(judge, feedback, judged, rows, said, written=None):
   def tokens(texts):
     return padding.right_padded(list(map(tokenizer.encode, texts)), 24, 0)
 
-  responses = jax.tree.map(lambda a: a[:, None], tokens(said))
+  responses = jax.tree.map(lambda a: a[:, None], tokens(texts))
   rollout = types.Rollout(
-    prompt=tokens(["the"] * len(said)),
+    prompt=tokens(["the"] * len(texts)),
     responses=responses,
     logprobs=np.zeros(responses.ids.shape, np.float32),
-    ended=np.ones((len(said), 1), bool),
-    version=np.zeros(len(said), np.int32),
-    demonstration=None if written is None else tokens(written),
+    ended=np.ones((len(texts), 1), bool),
+    version=np.zeros(len(texts), np.int32),
+    demonstration=None if demonstrations is None else tokens(demonstrations),
   )
-  loader = loader_of(tokenizer, rows, batch_size=len(said))
+  loader = loader_of(tokenizer, rows, batch_size=len(texts))
   return feedback_from_config.rollout_judge(setup, feedback, mesh, loader)(
     rollout, 1
   )
@@ -187,10 +187,10 @@ def test_what_people_wrote_earns_nothing_on_average(judged, source, learning):
   config = learning(source, judged / "reward_model", judged / "sft")
   setup = setup_of(judged, config, source)
   loader = setup.loader("demonstration", "train", 8)
-  written, _ = loader.rows(range(len(loader)))
-  responses = jax.tree.map(lambda a: a[:, None], written.response)
+  demonstrations, _ = loader.rows(range(len(loader)))
+  responses = jax.tree.map(lambda a: a[:, None], demonstrations.response)
   rollout = types.Rollout(
-    prompt=written.prompt,
+    prompt=demonstrations.prompt,
     responses=responses,
     logprobs=np.zeros(responses.ids.shape, np.float32),
     ended=np.ones((len(loader), 1), bool),
@@ -208,13 +208,13 @@ def test_a_judge_sees_what_a_person_answered_to_each_prompt(
 ):
   rows = [{"prompt": "the", "response": word} for word in words[:4]]
   loader = loader_of(data.load_tokenizer(judged / "tokenizer.model"), rows, 2)
-  written = [rows[place]["response"] for place in loader.indices(1)]
+  demonstrations = [rows[row]["response"] for row in loader.indices(1)]
   right = learns_by(
-    {"name": "rouge"}, "reward", (judged, source), rows, written
+    {"name": "rouge"}, "reward", (judged, source), rows, demonstrations
   )
   assert right.rewards.tolist() == [[1.0], [1.0]]
   swapped = learns_by(
-    {"name": "rouge"}, "reward", (judged, source), rows, written[::-1]
+    {"name": "rouge"}, "reward", (judged, source), rows, demonstrations[::-1]
   )
   assert swapped.rewards.tolist() == [[0.0], [0.0]]
 
@@ -240,11 +240,13 @@ SUM = {
 
 def test_a_sum_is_one_reward_or_one_of_each_judge(judged, source):
   rows = [{"prompt": "the", "response": "sun and tree"}]
-  said, written = ["good sun"], ["sun and"]  # the window held no more
-  total = learns_by(SUM, "reward", (judged, source), rows, said)
+  texts, demonstrations = ["good sun"], ["sun and"]  # the window held no more
+  total = learns_by(SUM, "reward", (judged, source), rows, texts)
   # One word of two and three in common: 2 * 1 / (2 + 3); two words.
   np.testing.assert_allclose(total.rewards, [[0.4 + 0.2]], rtol=1e-6)
-  each = learns_by(SUM, "rewards", (judged, source), rows, said, written)
+  each = learns_by(
+    SUM, "rewards", (judged, source), rows, texts, demonstrations
+  )
   # A config's names are in alphabetical order: length, rouge.
   np.testing.assert_allclose(each.rewards, [[[0.2, 0.4]]], rtol=1e-6)
   np.testing.assert_allclose(each.demonstration, [[0.2, 0.8]], rtol=1e-6)

@@ -67,10 +67,10 @@ def test_several_samples_of_several_prompts_in_their_order(hub):
 
 def test_a_chat_is_what_the_template_writes(hub):
   greedy = {"seed": 0, "max_tokens": 6, "temperature": 0.0}
-  said = [{"role": "user", "content": "hi"}]
+  messages = [{"role": "user", "content": "hi"}]
   asked = "user: hi\nassistant: "
   plain = next(experiment.generate(str(hub), [asked], **greedy))
-  assert next(experiment.generate(str(hub), [said], **greedy)) == plain
+  assert next(experiment.generate(str(hub), [messages], **greedy)) == plain
   chat = experiment.generate(str(hub), ["hi"], chat=True, **greedy)
   assert next(chat) == plain
 
@@ -120,12 +120,12 @@ def test_a_chat_needs_a_template(bare):
 
 
 def test_prompts_are_read_from_a_file(tmp_path):
-  said = [{"role": "user", "content": "c"}]
-  lines = [{"prompt": "a", "response": "x"}, {"prompt": said}]
-  lines.append({"messages": said})
+  messages = [{"role": "user", "content": "c"}]
+  lines = [{"prompt": "a", "response": "x"}, {"prompt": messages}]
+  lines.append({"messages": messages})
   path = tmp_path / "asked.jsonl"
   path.write_text("\n".join(json.dumps(line) for line in lines) + "\n\n")
-  assert experiment.read_prompts(str(path)) == ["a", said, said]
+  assert experiment.read_prompts(str(path)) == ["a", messages, messages]
   (tmp_path / "asked.txt").write_bytes(b"one\r\n\ntwo\n")
   assert experiment.read_prompts(str(tmp_path / "asked.txt")) == ["one", "two"]
 
@@ -162,8 +162,8 @@ def test_a_file_without_prompts_is_one_error(tmp_path, content):
 
 def test_the_script_writes_rows_that_can_be_trained_on(hub, tmp_path):
   asked, answered = tmp_path / "asked.jsonl", tmp_path / "answered.jsonl"
-  said = [{"role": "user", "content": "\u00e9"}]
-  lines = [{"prompt": "a"}, {"messages": said}]
+  messages = [{"role": "user", "content": "\u00e9"}]
+  lines = [{"prompt": "a"}, {"messages": messages}]
   asked.write_text("".join(json.dumps(line) + "\n" for line in lines))
   done = subprocess.run(
     [
@@ -183,5 +183,5 @@ def test_the_script_writes_rows_that_can_be_trained_on(hub, tmp_path):
   )
   assert done.returncode == 0, done.stderr
   found = [json.loads(line) for line in answered.read_text().splitlines()]
-  assert [row["prompt"] for row in found] == ["a", said]
+  assert [row["prompt"] for row in found] == ["a", messages]
   assert all(isinstance(row["response"], str) for row in found)

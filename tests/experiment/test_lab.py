@@ -12,10 +12,10 @@ from configs import lab
 @pytest.mark.parametrize("name", [*lab.ONLINE, *lab.OFFLINE])
 def test_every_method_of_the_lab_can_be_read(name):
   for text in (name, f"{name},tiny", f"tiny,{name}"):
-    chosen = reading.read(lab.get_config(text))
-    assert chosen.main.algorithm["name"] == name
-    assert (chosen.sampling is None) == (name in lab.OFFLINE)
-    assert (chosen.main.training.steps == 8) == ("tiny" in text)
+    settings = reading.read(lab.get_config(text))
+    assert settings.main.algorithm["name"] == name
+    assert (settings.sampling is None) == (name in lab.OFFLINE)
+    assert (settings.main.training.steps == 8) == ("tiny" in text)
 
 
 @pytest.mark.parametrize("text", ["big", "dpo,ipo", "tiny,big"])

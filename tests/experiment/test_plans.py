@@ -177,5 +177,5 @@ def test_what_a_config_says_stands_in_the_folder(tmp_path, source, small):
   config.sft = None
   config.evaluation.prompts = 0
   experiment.run(experiment.plan(config), str(tmp_path / "run"))
-  written = json.loads((tmp_path / "run" / "config.json").read_text())
-  assert written == json.loads(json.dumps(config.to_dict()))
+  stored = json.loads((tmp_path / "run" / "config.json").read_text())
+  assert stored == json.loads(json.dumps(config.to_dict()))

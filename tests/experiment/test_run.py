@@ -151,9 +151,9 @@ def test_every_config_trains_in_its_tiny_form(
 
 
 @pytest.fixture(scope="module")
-def adapted(tmp_path_factory, preferences):
+def with_adapters(tmp_path_factory, preferences):
   """A run whose main stage trains adapters."""
-  workdir = tmp_path_factory.mktemp("runs") / "adapted"
+  workdir = tmp_path_factory.mktemp("runs") / "with_adapters"
   code, _, err = run(
     "train",
     *arguments(workdir, preferences, config="smollm2_ipo"),
@@ -168,11 +168,11 @@ def restored(path):
     return checkpointer.restore(path.absolute())
 
 
-def test_a_stage_of_adapters_ends_with_full_parameters(adapted):
-  state = restored(adapted / "ipo" / "checkpoints" / "3" / "state")
+def test_a_stage_of_adapters_ends_with_full_parameters(with_adapters):
+  state = restored(with_adapters / "ipo" / "checkpoints" / "3" / "state")
   base = state["slow"]["base"]
-  start = restored(adapted / "sft" / "final")["policy"]
-  final = restored(adapted / "ipo" / "final")["policy"]
+  start = restored(with_adapters / "sft" / "final")["policy"]
+  final = restored(with_adapters / "ipo" / "final")["policy"]
   paths = set(state["trainable"]["policy"])
   assert paths == {
     f"blocks/attention/{name}/kernel"
@@ -191,7 +191,7 @@ def test_a_stage_of_adapters_ends_with_full_parameters(adapted):
   )
   assert np.abs(expected).max() > 1e-5
   np.testing.assert_allclose(kernel - old, expected, atol=1e-6)
-  result = json.loads((adapted / "evaluation.json").read_text())
+  result = json.loads((with_adapters / "evaluation.json").read_text())
   assert result["numbers"]["KL to the policy before"] != 0
 
 

@@ -102,8 +102,8 @@ def test_texts_of_a_template_become_the_tokens_of_the_run(
     (root / "srpo" / "metrics.jsonl").read_text().splitlines()[0]
   )
   assert first["loss"] == pytest.approx(0.6, abs=0.1)
-  about = json.loads((root / "srpo" / "model.json").read_text())
-  assert about["algorithm"]["template"] == list(config.algorithm.template)
+  metadata = json.loads((root / "srpo" / "model.json").read_text())
+  assert metadata["algorithm"]["template"] == list(config.algorithm.template)
   plain, revised = (
     list(
       experiment.generate(

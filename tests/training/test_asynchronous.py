@@ -89,11 +89,11 @@ def run(workdir, staleness, *, judge=judge, steps=STEPS, versions=None):
 
   def watched(made):
     def feed(step, now):
-      batch, about = made(step, now)
+      batch, data_stats = made(step, now)
       if versions is not None:
         versions[step] = int(batch[2][0])
-        assert about["staleness"] == step - versions[step]
-      return batch, about
+        assert data_stats["staleness"] == step - versions[step]
+      return batch, data_stats
 
     return feed
 

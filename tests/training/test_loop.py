@@ -135,8 +135,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
 
 def test_a_batch_of_another_shape_trips_the_compile_counter(tmp_path):
   def growing(step):
-    batch, about = batches(step)
-    return (np.concatenate([batch, batch]) if step == 4 else batch), about
+    batch, data_stats = batches(step)
+    return (np.concatenate([batch, batch]) if step == 4 else batch), data_stats
 
   with pytest.raises(RuntimeError, match="compiled again at step 5"):
     run(tmp_path, batches=growing)

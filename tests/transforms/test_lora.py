@@ -51,8 +51,8 @@ def batch_of(kind):
   def tokens(*shape, left=False):
     ids = jnp.asarray(random.integers(3, 40, shape), jnp.int32)
     counts = random.integers(1, shape[-1] + 1, shape[:-1])[..., None]
-    place = np.arange(shape[-1])
-    mask = place >= shape[-1] - counts if left else place < counts
+    index = np.arange(shape[-1])
+    mask = index >= shape[-1] - counts if left else index < counts
     return types.Tokens(ids=ids, mask=jnp.asarray(mask))
 
   prompt = tokens(ROWS, 4, left=True)
@@ -357,7 +357,7 @@ def test_sampling_and_judging_see_full_parameters():
     seen["sample"] = trainable["policy"], slow["reference"]
     return batch
 
-  def prepare(trainable, slow, rollout, said):
+  def prepare(trainable, slow, rollout, feedback):
     seen["prepare"] = trainable["policy"], slow["reference"]
     return rollout
 

@@ -175,8 +175,8 @@ def test_a_method_that_samples_sees_its_own_slow_state(table_world):
   reset = reference_update.elastic_reset(plain, decay=DECAY, period=PERIOD)
   key = jax.random.key(0)
   trainable, slow = reset.init(key, world.policy)
-  rollout, places = world.rollout(2, world.policy)
-  feedback = types.Feedback(rewards=jnp.asarray(places, jnp.float32))
+  rollout, indices = world.rollout(2, world.policy)
+  feedback = types.Feedback(rewards=jnp.asarray(indices, jnp.float32))
   of_reset = jax.jit(reset.rollouts.prepare)(trainable, slow, rollout, feedback)
   of_plain = jax.jit(plain.rollouts.prepare)(
     *plain.init(key, world.policy), rollout, feedback
