@@ -1,5 +1,7 @@
 """The negative log-likelihood of tokens."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,3 +46,26 @@ def test_a_policy_away_from_the_data_pays_the_divergence():
   np.testing.assert_allclose(
     cross_entropy_loss(logprobs).mean(), np.log(3), rtol=1e-6
   )
+
+
+def test_an_entropy_weight_takes_its_share_of_the_entropies_off():
+  loss = cross_entropy_loss(
+    jnp.asarray([-1.0, -2.0]), jnp.asarray([0.5, 0.0]), entropy_weight=0.5
+  )
+  np.testing.assert_allclose(loss, [0.75, 2.0])
+
+
+def test_a_weight_without_entropies_is_refused():
+  with pytest.raises(ValueError, match="needs token_entropies"):
+    cross_entropy_loss(jnp.zeros(3), entropy_weight=0.5)
+
+
+def test_a_traced_weight_needs_entropies_whatever_its_value():
+  call = inspect.unwrap(cross_entropy_loss)
+  with pytest.raises(ValueError, match="needs token_entropies"):
+    jax.jit(lambda w: call(jnp.zeros(3), entropy_weight=w))(0.0)
+
+
+def test_a_negative_entropy_weight_is_refused_by_name():
+  with pytest.raises(ValueError, match="^entropy_weight must be >= 0"):
+    cross_entropy_loss(jnp.zeros(3), jnp.zeros(3), entropy_weight=-0.1)

@@ -43,6 +43,13 @@ def test_tokens_are_averaged_as_their_papers_say(aggregation, expected):
   np.testing.assert_allclose(mean.value(), expected, rtol=1e-6)
 
 
+def test_responses_may_be_of_one_token():
+  mean = losses.grpo_aggregate(
+    TOKENS[:, :1], MASK[:, :1], aggregation="dr_grpo", max_length=1
+  )
+  np.testing.assert_allclose(mean.value(), (1 + 5 + 8) / 3, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
   "aggregation, adds_up",
   [("grpo", True), ("dapo", True), ("dr_grpo", True), ("bnpo", False)],

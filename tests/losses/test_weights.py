@@ -91,6 +91,25 @@ def test_slerp_keeps_the_norm_that_a_mean_shrinks():
   np.testing.assert_allclose(still["w"], [0.5, 0.0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("norm", [0.01, 1.0, 30.0])
+def test_slerp_sees_the_angle_of_task_vectors_of_any_norm(norm):
+  # At 120 degrees, half way is the bisector, at the same norm: a plain mean
+  # would have half of it.
+  start = {"w": jnp.zeros(2)}
+  first = {"w": norm * jnp.asarray([1.0, 0.0])}
+  second = {"w": norm * jnp.asarray([-0.5, 0.75**0.5])}
+  merged = losses.slerp_merge(start, [first, second])["w"]
+  np.testing.assert_allclose(merged / norm, [0.5, 0.75**0.5], rtol=1e-5)
+
+
+def test_a_task_vector_of_zero_divides_by_nothing():
+  start, end = {"w": jnp.zeros(2)}, {"w": jnp.asarray([1.0, 0.0])}
+  # Not even in the branch that is thrown away.
+  with jax.debug_nans(True):
+    merged = losses.slerp_merge(start, [end, start])
+  np.testing.assert_array_equal(merged["w"], [0.5, 0.0])
+
+
 def test_interpolation_starts_at_the_start_bit_for_bit():
   start, end = _tree(0), _tree(2)
   np.testing.assert_array_equal(
@@ -116,6 +135,10 @@ def test_models_that_do_not_fit_are_refused():
     losses.weight_average([])
   with pytest.raises(ValueError, match="2 trees need as many weights"):
     losses.weight_average([TREE, TREE], [1.0])
+  with pytest.raises(ValueError, match="sum of weights must be > 0"):
+    losses.weight_average([TREE, TREE], [0.0, 0.0])
+  with pytest.raises(ValueError, match="weights must be >= 0"):
+    losses.weight_average([TREE, TREE], [2.0, -1.0])
   with pytest.raises(ValueError, match="eta must be in"):
     losses.interpolate_to_init(TREE, TREE, eta=1.5)
   with pytest.raises(ValueError, match="decay must be in"):
