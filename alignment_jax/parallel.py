@@ -207,9 +207,12 @@ def guarded(function: Callable, name: str, *, programs: int = 1) -> Callable:
     RuntimeError: in a call that compiled one more; names the shapes.
   """
 
+  # JAX shares programs between jits of one function.
+  compiled_before = compilations(function)
+
   def run(*args: Any, **kwargs: Any) -> Any:
     out = function(*args, **kwargs)
-    if compilations(function) > programs:
+    if compilations(function) > compiled_before + programs:
       shapes = sorted(
         {str(jax.typeof(leaf)) for leaf in jax.tree.leaves((args, kwargs))}
       )

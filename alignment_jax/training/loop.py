@@ -108,6 +108,7 @@ def train(spec: Spec) -> state.TrainState:
       )
     )
     source = stack.enter_context(spec.open_batches(start))
+    programs = 0
     for step in range(start, spec.steps):
       try:
         batch, data_stats = source(step, current)
@@ -121,7 +122,11 @@ def train(spec: Spec) -> state.TrainState:
         ) from error
       current, scalars = run(current, batch, spec.key)
       done = step + 1
-      if parallel.compilations(run) > 1 and step > start:
+      if step == start:
+        # JAX shares programs between jits of one function, so there may be
+        # more than this run's.
+        programs = parallel.compilations(run)
+      elif parallel.compilations(run) > programs:
         raise RuntimeError(
           f"the update of '{spec.title}' was compiled again at step {done}:"
           " the shape, dtype or sharding of a batch or of the state changed"
