@@ -34,7 +34,7 @@ def make_mesh(
   data: int,
   fsdp: int,
   tensor: int,
-  devices: Sequence[jax.Device] | None = None,
+  devices: Sequence[Any] | None = None,
 ) -> Mesh:
   """A mesh over this program's devices, or some of them.
 

@@ -8,7 +8,10 @@ may equal the end-of-sequence id.
 Axes: B prompts in a batch, K responses to one prompt, T tokens.
 """
 
+from typing import Any, Literal
+
 import flax.struct
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 
@@ -95,6 +98,14 @@ class Rollout:
   opponents: Tokens | None = None
   demonstration: Tokens | None = None
 
+  def need(self, part: Literal["opponents", "demonstration"]) -> Tokens:
+    """A part that the method cannot do without.
+
+    Raises:
+      ValueError: it was not sampled, or is not in the data.
+    """
+    return _present(getattr(self, part), f"a rollout with {part}")
+
 
 @flax.struct.dataclass
 class Feedback:
@@ -113,3 +124,26 @@ class Feedback:
   opponents: Float[Array, "B J"] | None = None
   demonstration: Float[Array, "B n"] | None = None
   preferences: Float[Array, "B K J"] | None = None
+
+  def need(
+    self,
+    part: Literal["rewards", "opponents", "demonstration", "preferences"],
+  ) -> Any:
+    """A part that the method cannot do without, on the host or a device.
+
+    Raises:
+      ValueError: the judge did not return it.
+    """
+    return _present(getattr(self, part), f"feedback with {part}")
+
+
+def on_host(array: np.ndarray) -> Any:
+  """A NumPy array as a leaf of one of these: batches are made on the host, and
+  stay there until they are put on devices."""
+  return array
+
+
+def _present(part: Any, what: str) -> Any:
+  if part is None:
+    raise ValueError(f"the method needs {what}, and there are none")
+  return part

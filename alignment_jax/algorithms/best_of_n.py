@@ -28,7 +28,7 @@ def best_of_n(model: Model, *, sampling: rollouts.Sampling) -> Algorithm:
     trainable: PyTree, slow: PyTree, experience: rollouts.Experience
   ) -> dict[str, Array]:
     del trainable, slow
-    return {"best": jnp.argmax(experience.feedback.rewards, axis=-1)}
+    return {"best": jnp.argmax(experience.feedback.need("rewards"), axis=-1)}
 
   def loss(
     trainable: PyTree,
@@ -51,7 +51,7 @@ def best_of_n(model: Model, *, sampling: rollouts.Sampling) -> Algorithm:
     return total, {
       "loss": total,
       "rewards/best": rollouts.batch_mean(
-        jnp.max(batch.feedback.rewards, axis=-1)
+        jnp.max(batch.feedback.need("rewards"), axis=-1)
       ),
       **rollouts.rollout_metrics(batch, tokens),
     }

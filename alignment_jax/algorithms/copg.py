@@ -43,7 +43,7 @@ def copg(
     per_prompt = losses.copg_group_loss(
       rollouts.sequence_logprobs(tokens, rollout.responses),
       rollouts.sequence_logprobs(batch.reference, rollout.responses),
-      batch.feedback.rewards,
+      batch.feedback.need("rewards"),
       beta=beta,
     )
     total = rollouts.batch_mean(per_prompt)

@@ -66,15 +66,13 @@ def dapo(
     )
   guards.non_negative(rounds=rounds)
 
-  def differ(rewards: Array | np.ndarray) -> Array | np.ndarray:
+  def keep(feedback: Feedback) -> Bool[np.ndarray, "B"]:
+    rewards = np.asarray(feedback.need("rewards"))
     return rewards.max(axis=-1) > rewards.min(axis=-1)
 
-  def keep(feedback: Feedback) -> Bool[np.ndarray, "B"]:
-    return differ(feedback.rewards)
-
   def advantages(experience: rollouts.Experience) -> dict[str, Array]:
-    rewards = experience.feedback.rewards
-    useful = differ(rewards)
+    rewards = experience.feedback.need("rewards")
+    useful = jnp.max(rewards, axis=-1) > jnp.min(rewards, axis=-1)
     counted = jnp.broadcast_to(useful[:, None], rewards.shape)
     if overlong == "mask":
       counted &= experience.rollout.ended
@@ -121,8 +119,10 @@ def dapo(
     dropped = batch.extra["dropped"].astype(jnp.float32)
     return total, {**metrics, "groups/dropped": rollouts.batch_mean(dropped)}
 
+  sampled = algorithm.rollouts
+  assert sampled is not None
   return algorithm._replace(
-    rollouts=algorithm.rollouts._replace(keep=keep, extra_rounds=rounds),
+    rollouts=sampled._replace(keep=keep, extra_rounds=rounds),
     loss=loss,
   )
 

@@ -38,7 +38,7 @@ def dr_grpo(
   def advantages(experience: rollouts.Experience) -> dict[str, Array]:
     return {
       "advantages": losses.grpo_advantages(
-        experience.feedback.rewards, scale="none"
+        experience.feedback.need("rewards"), scale="none"
       )
     }
 

@@ -33,9 +33,7 @@ def dro(
   guards.positive(tau=tau)
   aggregate = offline_pairs.aggregation_named(aggregation)
 
-  def init(
-    key: Key[Array, ""] | None, policy_params: PyTree
-  ) -> tuple[PyTree, PyTree]:
+  def init(key: Key[Array, ""], policy_params: PyTree) -> tuple[PyTree, PyTree]:
     value = {
       "network": policy_params,
       "head": heads.init_scalar(key, model.settings.width),

@@ -1,5 +1,7 @@
 """Generative adversarial imitation (Ho and Ermon, 2016, arXiv:1606.03476)."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree
@@ -45,9 +47,7 @@ def gail(
   if pooling not in scoring.POOLINGS:
     raise errors.unknown("pooling", pooling, scoring.POOLINGS)
 
-  def init(
-    key: Key[Array, ""] | None, policy_params: PyTree
-  ) -> tuple[PyTree, PyTree]:
+  def init(key: Key[Array, ""], policy_params: PyTree) -> tuple[PyTree, PyTree]:
     trainable, slow = rollouts.with_reference(key, policy_params)
     trainable["discriminator"] = {
       "network": policy_params,
@@ -67,7 +67,7 @@ def gail(
         pooling=pooling,
       ),
       responses=rollout.responses,
-      demonstration=_as_responses(rollout.demonstration),
+      demonstration=_as_responses(rollout.need("demonstration")),
     )
 
   def prepare(
@@ -83,12 +83,11 @@ def gail(
       ),
       extra={},
     )
-    regularized = experience.feedback.rewards - beta * kl_control.sampled(
-      experience
+    penalty = beta * kl_control.sampled(experience)
+    advantages = losses.rloo_advantages(
+      experience.feedback.need("rewards") - penalty
     )
-    return experience.replace(
-      extra={"advantages": losses.rloo_advantages(regularized)}
-    )
+    return dataclasses.replace(experience, extra={"advantages": advantages})
 
   def loss(
     trainable: PyTree,
@@ -98,7 +97,7 @@ def gail(
   ) -> tuple[Mean, Metrics]:
     del slow, key
     rollout = batch.rollout
-    demonstration = _as_responses(rollout.demonstration)
+    demonstration = _as_responses(rollout.need("demonstration"))
     tokens = rollouts.in_one_pass(
       lambda responses: rollouts.token_logprobs(
         model, trainable["policy"], rollout.prompt, responses, sampling

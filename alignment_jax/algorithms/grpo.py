@@ -41,7 +41,9 @@ def grpo(
     raise errors.unknown("aggregation", aggregation, losses.GRPO_AGGREGATIONS)
 
   def advantages(experience: rollouts.Experience) -> dict[str, Array]:
-    return {"advantages": losses.grpo_advantages(experience.feedback.rewards)}
+    return {
+      "advantages": losses.grpo_advantages(experience.feedback.need("rewards"))
+    }
 
   def reduced_loss(
     tokens: Float[Array, "B K T"], batch: rollouts.Experience

@@ -35,7 +35,9 @@ def gspo(
   guards.positive(clip_high=clip_high)
 
   def advantages(experience: rollouts.Experience) -> dict[str, Array]:
-    return {"advantages": losses.grpo_advantages(experience.feedback.rewards)}
+    return {
+      "advantages": losses.grpo_advantages(experience.feedback.need("rewards"))
+    }
 
   def reduced_loss(
     tokens: Float[Array, "B K T"], batch: rollouts.Experience

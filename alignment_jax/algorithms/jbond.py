@@ -79,7 +79,7 @@ def jbond(
   ) -> rollouts.Experience:
     del trainable
     feedback = rollouts.penalized(feedback, rollout, sampling)
-    scores, anchor_scores = feedback.rewards, feedback.opponents
+    scores, anchor_scores = feedback.need("rewards"), feedback.need("opponents")
     best = jnp.argmax(anchor_scores, axis=-1)
     best_of_anchor = jax.tree.map(
       lambda array: jnp.take_along_axis(array, best[:, None, None], axis=1),
@@ -152,7 +152,7 @@ def jbond(
       "kl/anchor": rollouts.batch_mean(
         jax.lax.stop_gradient(policy) - extra["anchor"]
       ),
-      "rewards/anchor": rollouts.batch_mean(batch.feedback.opponents),
+      "rewards/anchor": rollouts.batch_mean(batch.feedback.need("opponents")),
       "rewards/below_anchor": rollouts.batch_mean(
         (extra["rewards"] < 0).astype(jnp.float32)
       ),

@@ -112,7 +112,7 @@ def ppo(
     slow: PyTree, experience: rollouts.Experience
   ) -> Float[Array, "B K T"]:
     """k1 of each token, and the score where the response is over."""
-    rollout, scores = experience.rollout, experience.feedback.rewards
+    rollout, scores = experience.rollout, experience.feedback.need("rewards")
     mask = rollout.responses.mask
     if missing_eos_reward is not None:
       scores = jnp.where(rollout.ended, scores, missing_eos_reward)

@@ -37,9 +37,7 @@ def preference_model(
   """
   around = scoring.template_of(template)
 
-  def init(
-    key: Key[Array, ""] | None, policy_params: PyTree
-  ) -> tuple[PyTree, PyTree]:
+  def init(key: Key[Array, ""], policy_params: PyTree) -> tuple[PyTree, PyTree]:
     head = heads.init_scalar(key, model.settings.width)
     return {"preference": {"network": policy_params, "head": head}}, ()
 

@@ -1,5 +1,7 @@
 """Reward calibration from demonstrations (arXiv:2404.19409)."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
@@ -55,8 +57,10 @@ def rcfd(
     trainable: PyTree, slow: PyTree, rollout: Rollout, feedback: Feedback
   ) -> rollouts.Experience:
     del trainable
-    rewards = feedback.rewards  # [B, K, n]
-    goals = jnp.broadcast_to(feedback.demonstration[:, None], rewards.shape)
+    rewards = feedback.need("rewards")  # [B, K, n]
+    goals = jnp.broadcast_to(
+      feedback.need("demonstration")[:, None], rewards.shape
+    )
     calibrated = rollouts.penalized_rewards(
       _calibrated(rewards, goals), rollout.ended, sampling
     )
@@ -66,7 +70,7 @@ def rcfd(
       # Added up for the report: what is learnt from are the advantages.
       feedback=Feedback(
         rewards=jnp.sum(rewards, axis=-1),
-        demonstration=feedback.demonstration,
+        demonstration=feedback.need("demonstration"),
       ),
       reference=rollouts.token_logprobs(
         model, slow["reference"], rollout.prompt, rollout.responses, sampling
@@ -77,15 +81,16 @@ def rcfd(
     regularized = standard - beta * kl_control.sampled(experience)
     judges = rewards.shape[-1]
     distances = jax.vmap(alignment, in_axes=1)(
-      feedback.demonstration, rewards.reshape(-1, judges)
+      feedback.need("demonstration"), rewards.reshape(-1, judges)
     )
-    return experience.replace(
+    return dataclasses.replace(
+      experience,
       extra={
         "advantages": losses.rloo_advantages(regularized),
         "squared_errors": jnp.sum(jnp.square(rewards - goals), axis=-1),
         # Of the whole batch, in every row: `loss` may see parts of it.
         "alignment": jnp.full(rewards.shape[:1], jnp.mean(distances)),
-      }
+      },
     )
 
   def loss(
@@ -110,7 +115,7 @@ def rcfd(
     return total, {
       "loss": total,
       "rewards/demonstration": rollouts.batch_mean(
-        jnp.sum(batch.feedback.demonstration, axis=-1)
+        jnp.sum(batch.feedback.need("demonstration"), axis=-1)
       ),
       "calibration/squared_error": rollouts.batch_mean(
         batch.extra["squared_errors"]

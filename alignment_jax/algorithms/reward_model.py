@@ -31,9 +31,7 @@ def reward_model(model: Model, *, pooling: str = "last") -> Algorithm:
   if pooling not in scoring.POOLINGS:
     raise errors.unknown("pooling", pooling, scoring.POOLINGS)
 
-  def init(
-    key: Key[Array, ""] | None, policy_params: PyTree
-  ) -> tuple[PyTree, PyTree]:
+  def init(key: Key[Array, ""], policy_params: PyTree) -> tuple[PyTree, PyTree]:
     head = heads.init_scalar(key, model.settings.width)
     return {"reward": {"network": policy_params, "head": head}}, ()
 

@@ -60,7 +60,7 @@ def soft_q_online(
       extra={
         "share": {
           "responses": share(rollout.responses),
-          "demonstration": share(rollout.demonstration),
+          "demonstration": share(rollout.need("demonstration")),
         }
       },
     )
@@ -76,7 +76,7 @@ def soft_q_online(
     parts = {
       "responses": rollout.responses,
       "demonstration": jax.tree.map(
-        lambda a: a[:, None], rollout.demonstration
+        lambda a: a[:, None], rollout.need("demonstration")
       ),
     }
     statistics = rollouts.in_one_pass(
@@ -92,7 +92,8 @@ def soft_q_online(
     per_prompt, rewards = jnp.zeros(len(rollout.ended)), {}
     for name, tokens in parts.items():
       ends = rollouts.has_ended(tokens, sampling.eos_id)
-      arrays = (*statistics[name], tokens.mask, ends)
+      chosen_q, values = statistics[name]
+      arrays = chosen_q, values, tokens.mask, ends
       per_token = losses.soft_q_mixed_loss(
         *arrays,
         jnp.full(ends.shape, name == "demonstration"),

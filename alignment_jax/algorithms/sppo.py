@@ -63,7 +63,7 @@ def sppo(
     tokens = rollouts.token_logprobs(
       model, trainable["policy"], rollout.prompt, rollout.responses, sampling
     )
-    wins = online_pairs.mean_win_rates(batch.feedback.preferences)
+    wins = online_pairs.mean_win_rates(batch.feedback.need("preferences"))
     of_best_and_worst = (
       online_pairs.gather(values, indices[:, None])
       for values in (

@@ -131,7 +131,7 @@ def warp(
       rollout.logprobs - own_logprobs(slow["anchors"], rollout),
       rollout.responses,
     )
-    rewards = experience.feedback.rewards - beta * log_ratios
+    rewards = experience.feedback.need("rewards") - beta * log_ratios
     # The baseline is the same member's other responses.
     advantages = losses.rloo_advantages(by_member(rewards))
     return {

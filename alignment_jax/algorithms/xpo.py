@@ -59,7 +59,7 @@ def xpo(
         model, params, rollout.prompt, responses, sampling
       ),
       responses=rollout.responses,
-      opponents=rollout.opponents,
+      opponents=rollout.need("opponents"),
     )
 
   def prepare(
@@ -86,7 +86,7 @@ def xpo(
     policy, reference = (
       (
         rollouts.sequence_logprobs(of_responses, rollout.responses),
-        rollouts.sequence_logprobs(of_opponents, rollout.opponents),
+        rollouts.sequence_logprobs(of_opponents, rollout.need("opponents")),
       )
       for of_responses, of_opponents in (
         (tokens["responses"], tokens["opponents"]),
@@ -94,11 +94,22 @@ def xpo(
       )
     )
     # The i-th response with the i-th of the reference.
-    wins = jnp.diagonal(batch.feedback.preferences, axis1=1, axis2=2)
+    wins = jnp.diagonal(batch.feedback.need("preferences"), axis1=1, axis2=2)
 
-    def pair_loss(*chosen_and_rejected: Float[Array, "B K"]) -> Array:
+    def pair_loss(
+      policy_chosen: Float[Array, "B K"],
+      policy_rejected: Float[Array, "B K"],
+      reference_chosen: Float[Array, "B K"],
+      reference_rejected: Float[Array, "B K"],
+    ) -> Float[Array, "B K"]:
       return losses.xpo_loss(
-        *chosen_and_rejected, policy[1], beta=beta, alpha=alpha
+        policy_chosen,
+        policy_rejected,
+        reference_chosen,
+        reference_rejected,
+        policy[1],
+        beta=beta,
+        alpha=alpha,
       )
 
     total = rollouts.batch_mean(

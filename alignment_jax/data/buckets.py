@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from alignment_jax import errors
-from alignment_jax.types import Tokens
+from alignment_jax.types import Tokens, on_host
 
 
 def bucket_length(longest: int, buckets: int | Sequence[int]) -> int:
@@ -45,4 +45,7 @@ def trim(prompt: Tokens, buckets: int | Sequence[int]) -> Tokens:
   real = np.flatnonzero(mask.any(axis=0))
   longest = mask.shape[1] - int(real[0]) if real.size else 0
   first = max(mask.shape[1] - bucket_length(longest, buckets), 0)
-  return Tokens(ids=np.asarray(prompt.ids)[:, first:], mask=mask[:, first:])
+  return Tokens(
+    ids=on_host(np.asarray(prompt.ids)[:, first:]),
+    mask=on_host(mask[:, first:]),
+  )

@@ -15,6 +15,7 @@ from alignment_jax.types import (
   Prompts,
   ScoredResponses,
   Tokens,
+  on_host,
 )
 
 Batch = Demonstration | PreferencePair | Prompts | ScoredResponses
@@ -169,16 +170,17 @@ class Loader:
         prompt=prompt,
         chosen=responses["chosen"],
         rejected=responses["rejected"],
-        weight=numbers("weight"),
-        probability=numbers("probability"),
+        weight=on_host(numbers("weight")),
+        probability=on_host(numbers("probability")),
       )
     mean, deviation = self.reward_scale
     response = responses["response"]
     return ScoredResponses(
       prompt=prompt,
       responses=Tokens(response.ids[:, None], response.mask[:, None]),
-      rewards=(numbers("reward")[:, None] - np.float32(mean))
-      / np.float32(deviation),
+      rewards=on_host(
+        (numbers("reward")[:, None] - np.float32(mean)) / np.float32(deviation)
+      ),
     )
 
   @functools.cached_property

@@ -10,7 +10,7 @@ import numpy as np
 
 from alignment_jax.data import formatting
 from alignment_jax.data.tokenizers import Tokenizer
-from alignment_jax.types import Tokens
+from alignment_jax.types import Tokens, on_host
 
 
 def left_padded(rows: Sequence[Sequence[int]], length: int, pad: int) -> Tokens:
@@ -19,7 +19,8 @@ def left_padded(rows: Sequence[Sequence[int]], length: int, pad: int) -> Tokens:
   for row, target in zip(rows, ids, strict=True):
     target[length - len(row) :] = row
   counts = np.array([len(row) for row in rows])
-  return Tokens(ids=ids, mask=np.arange(length) >= length - counts[:, None])
+  mask = np.arange(length) >= length - counts[:, None]
+  return Tokens(ids=on_host(ids), mask=on_host(mask))
 
 
 def right_padded(
@@ -30,7 +31,8 @@ def right_padded(
   for row, target in zip(rows, ids, strict=True):
     target[: len(row)] = row
   counts = np.array([len(row) for row in rows])
-  return Tokens(ids=ids, mask=np.arange(length) < counts[:, None])
+  mask = np.arange(length) < counts[:, None]
+  return Tokens(ids=on_host(ids), mask=on_host(mask))
 
 
 def prompt_tokens(

@@ -50,10 +50,10 @@ def _stage(plan: Plan, stage: StagePlan) -> str:
     parts.append(f"LoRA of rank {plan.settings.lora.rank}")
   if stage.critic_from is not None:
     parts.append(f"critic from {stage.critic_from}")
-  if stage.algorithm.rollouts is not None:
+  if stage.algorithm.rollouts is not None and stage.sampling is not None:
     parts.append(
       f"{stage.sampling.samples} samples a prompt, feedback:"
       f" {stage.algorithm.rollouts.feedback} from"
-      f" {plan.settings.sampling.judge['name']}"
+      f" {plan.settings.need_sampling().judge['name']}"
     )
   return f"stage {stage.name}: " + "; ".join(parts)

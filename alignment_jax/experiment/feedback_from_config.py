@@ -15,7 +15,7 @@ from alignment_jax.algorithm import FeedbackKind, Judge
 from alignment_jax.experiment import methods, stage_folder
 from alignment_jax.experiment.setup import Setup
 from alignment_jax.feedback import convert, models, rollout_judges, texts
-from alignment_jax.types import Feedback, Rollout, Tokens
+from alignment_jax.types import Demonstration, Feedback, Rollout, Tokens
 
 # (prompt, responses [N, K, T]), on the host -> rewards [N, K]
 Rewards = Callable[[Tokens, Tokens], np.ndarray]
@@ -47,7 +47,7 @@ def rollout_judge(
   Raises:
     UserError: the judge's settings do not fit.
   """
-  sampling = setup.settings.sampling
+  sampling = setup.settings.need_sampling()
   name = sampling.judge["name"]
   decode = setup.tokenizer.decode
 
@@ -156,6 +156,7 @@ def _centered_reward(
   size = setup.settings.evaluation.batch_size
   loader = setup.loader("demonstration", "train", size)
   demonstrations, _ = loader.rows(range(min(len(loader), 8 * size)))
+  assert isinstance(demonstrations, Demonstration)
   try:
     center = convert.center_of(
       score(

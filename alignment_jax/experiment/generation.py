@@ -163,7 +163,7 @@ def _batched(
   revisions: int,
 ) -> Iterator[list[str]]:
   def run(params: PyTree, prompt: Tokens, key: jax.Array) -> Tokens:
-    if revisions:
+    if revisions and policy.template is not None:
       revised = self_revise(
         policy.model,
         params,

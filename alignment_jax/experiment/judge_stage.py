@@ -11,7 +11,7 @@ from alignment_jax.experiment.stage_folder import StageRef
 def stage_of(settings: Settings, name: str) -> StageRef:
   """The stage of the judge of this name, of another run or of this one."""
   path = other_run(settings)
-  if path is not None and settings.sampling.judge["name"] == name:
+  if path is not None and settings.need_sampling().judge["name"] == name:
     return StageRef(name, path)
   return StageRef(name)
 
@@ -34,7 +34,7 @@ def check(settings: Settings) -> None:
   path = other_run(settings)
   if path is None:
     return
-  name = settings.sampling.judge["name"]
+  name = settings.need_sampling().judge["name"]
   if not stage_folder.is_finished(path):
     raise errors.UserError(
       f"config.sampling.judge.path {path} is not the folder of a finished"

@@ -13,7 +13,7 @@ from alignment_jax.evaluation.responses import Responses
 from alignment_jax.experiment import feedback_from_config, keys, stage_folder
 from alignment_jax.experiment.setup import Setup
 from alignment_jax.families import offline_pairs
-from alignment_jax.types import Tokens
+from alignment_jax.types import Demonstration, PreferencePair, Tokens
 
 CLEAR = 1.0  # pairs whose mean ratings differ by this have a clear winner
 
@@ -83,6 +83,7 @@ def likelihood_numbers(setup: Setup, params: PyTree, when: str) -> list[Number]:
   except data.MissingColumns:
     return []
   batch, _ = loader.rows(range(min(settings.prompts, len(loader))))
+  assert isinstance(batch, Demonstration)
   logprobs = drift.response_logprobs(
     setup.model,
     params,
@@ -94,7 +95,7 @@ def likelihood_numbers(setup: Setup, params: PyTree, when: str) -> list[Number]:
   return [
     Number(
       name=f"perplexity {when}",
-      value=drift.perplexity(logprobs, batch.response.mask.sum(axis=-1)),
+      value=drift.perplexity(logprobs, np.sum(batch.response.mask, axis=-1)),
       unit="per token",
       explanation="of held-out responses that people wrote; lower is better",
     )
@@ -109,6 +110,7 @@ def demonstration_length(setup: Setup) -> list[Number]:
   except data.MissingColumns:
     return []
   batch, _ = loader.rows(range(min(settings.prompts, len(loader))))
+  assert isinstance(batch, Demonstration)
   return [
     Number(
       name="length of demonstrations",
@@ -167,6 +169,7 @@ def _accuracy(setup: Setup, name: str, first_wins: Orders) -> list[Number]:
   if not clear:
     return []
   batch, _ = loader.rows(clear)
+  assert isinstance(batch, PreferencePair)
   wins = first_wins(
     batch.prompt, jax.tree.map(np.asarray, offline_pairs.stack(batch))
   )

@@ -6,7 +6,7 @@ A plan writes nothing. `run.run` carries it out in a folder.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -70,7 +70,7 @@ class StagePlan:
   sampling: rollouts.Sampling | None
   data_kind: str
   optimizer: optax.GradientTransformation
-  schedule: Callable[[Any], jax.Array]
+  schedule: optax.Schedule
   starts_from: StageRef | None
   critic_from: StageRef | None
   adapts: bool

@@ -64,9 +64,11 @@ def read(config: ml_collections.ConfigDict) -> Settings:
     mesh=_section(Mesh, values["mesh"], "mesh"),
     evaluation=_section(Evaluation, values["evaluation"], "evaluation"),
     lora=_section(Lora, values["lora"], "lora"),
-    sft=_stage(values["sft"], "sft"),
-    reward_model=_stage(values["reward_model"], "reward_model"),
-    preference_model=_stage(values["preference_model"], "preference_model"),
+    sft=_optional_stage(values["sft"], "sft"),
+    reward_model=_optional_stage(values["reward_model"], "reward_model"),
+    preference_model=_optional_stage(
+      values["preference_model"], "preference_model"
+    ),
     sampling=_sampling(values["sampling"]),
     reference_update=_named(values["reference_update"], "reference_update"),
     main=_stage(main, ""),
@@ -316,9 +318,11 @@ def _optimizer(values: Any, where: str) -> Optimizer:
   return dataclasses.replace(section, clip_norm=section.clip_norm or None)
 
 
-def _stage(values: Any, where: str) -> Stage | None:
-  if values is None:
-    return None
+def _optional_stage(values: Any, where: str) -> Stage | None:
+  return None if values is None else _stage(values, where)
+
+
+def _stage(values: Any, where: str) -> Stage:
   dot = f"{where}." if where else ""
   if not isinstance(values, Mapping):
     raise errors.UserError(

@@ -55,22 +55,22 @@ def check(values: Mapping[str, Any]) -> None:
 
 def updated(values: Mapping[str, Any]) -> dict[str, Any]:
   """The config of an earlier version with today's names."""
-  values = _copied(values)
+  today: dict[str, Any] = _copied(values)
   for old, new in FIELDS.items():
-    if _has(values, old):
-      section, name = _section(values, old)
+    if _has(today, old):
+      section, name = _section(today, old)
       value = section.pop(name)
-      section, name = _section(values, new)
+      section, name = _section(today, new)
       section[name] = value
   for path, names in VALUES.items():
-    if _has(values, path):
-      section, name = _section(values, path)
+    if _has(today, path):
+      section, name = _section(today, path)
       section[name] = names.get(section[name], section[name])
   for path, absent in ABSENT.items():
-    if _has(values, path):
-      section, name = _section(values, path)
+    if _has(today, path):
+      section, name = _section(today, path)
       section[name] = None if section[name] == absent else section[name]
-  return values
+  return today
 
 
 def _copied(value: Any) -> Any:

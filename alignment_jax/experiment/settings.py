@@ -235,6 +235,16 @@ class Settings:
     }
     return {name: stage for name, stage in given.items() if stage is not None}
 
+  def need_sampling(self) -> Sampling:
+    """`sampling`, of a main method that samples.
+
+    Raises:
+      ValueError: it does not.
+    """
+    if self.sampling is None:
+      raise ValueError("the main method samples nothing")
+    return self.sampling
+
   def trained(self) -> dict[str, Stage]:
     """Those of `stages` that have steps to run; no SFT after `init_from`."""
     return {

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from alignment_jax import data, errors, files, parallel, transforms
+from alignment_jax import data, errors, files, parallel
 from alignment_jax.experiment import (
   feedback_from_config,
   folder,
@@ -24,6 +24,7 @@ from alignment_jax.training import (
   state,
   step,
 )
+from alignment_jax.transforms import lora
 
 
 def run_stage(setup: Setup, stage: StagePlan) -> pathlib.Path:
@@ -130,7 +131,7 @@ def _batch_source(
   judge = feedback_from_config.rollout_judge(
     setup, rollouts.feedback, setup.generator, loader
   )
-  staleness = setup.settings.sampling.staleness
+  staleness = setup.settings.need_sampling().staleness
   if not staleness and setup.generator is mesh:
     return contextlib.nullcontext(
       batch_sources.synchronous(rollouts, judge, loader.batch, key, mesh=mesh)
@@ -150,10 +151,10 @@ def _batch_source(
 
 def _merged(setup: Setup, final: state.TrainState) -> Any:
   """What the stage's method would have trained without adapters."""
-  lora = dataclasses.asdict(setup.settings.lora)
+  adapters = dataclasses.asdict(setup.settings.lora)
 
   def merge(trainable: PyTree, slow: PyTree) -> PyTree:
-    return transforms.lora.merged(trainable, slow, setup.model, **lora)
+    return lora.merged(trainable, slow, setup.model, **adapters)
 
   placed = parallel.shardings(
     setup.mesh,

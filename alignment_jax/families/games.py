@@ -123,7 +123,7 @@ def game(
       reference=rollouts.token_logprobs(
         model, slow["reference"], rollout.prompt, rollout.responses, sampling
       ),
-      extra={"win_rates": win_rates(feedback.preferences)},
+      extra={"win_rates": win_rates(feedback.need("preferences"))},
     )
 
   def loss(

@@ -78,11 +78,10 @@ class KLControl:
     self, slow: PyTree, experience: rollouts.Experience
   ) -> Float[Array, "B K"]:
     """Rewards, less the KL where it is held in the reward."""
+    rewards = experience.feedback.need("rewards")
     if self.kl != "reward":
-      return experience.feedback.rewards
-    return experience.feedback.rewards - self.coefficient(slow) * sampled(
-      experience
-    )
+      return rewards
+    return rewards - self.coefficient(slow) * sampled(experience)
 
   def penalty(
     self,

@@ -56,7 +56,7 @@ Choose = Callable[[Feedback], Pairs]
 
 def all_pairs(feedback: Feedback) -> Pairs:
   """Each two responses once, with the probability that the earlier one wins."""
-  preferences = feedback.preferences
+  preferences = feedback.need("preferences")
   first, second = np.triu_indices(preferences.shape[-1], 1)
   probability = preferences[:, first, second]
 
@@ -81,9 +81,12 @@ def best_and_worst(feedback: Feedback) -> Pairs:
   all are equal the pair has weight 0.
   """
   if feedback.rewards is not None:
-    ranks, tolerance = feedback.rewards, 0.0
+    ranks, tolerance = feedback.need("rewards"), 0.0
   else:
-    ranks, tolerance = mean_win_rates(feedback.preferences), rollouts.TIE
+    ranks, tolerance = (
+      mean_win_rates(feedback.need("preferences")),
+      rollouts.TIE,
+    )
   best, worst = best_and_worst_indices(ranks)
   tied = jnp.max(ranks, axis=-1) - jnp.min(ranks, axis=-1) <= tolerance
   return Pairs(

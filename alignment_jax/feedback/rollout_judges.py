@@ -1,6 +1,7 @@
 """Judges of rollouts, from functions that score or compare responses."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from alignment_jax import rollouts
 from alignment_jax.algorithm import FeedbackKind, Judge
 from alignment_jax.feedback import convert
-from alignment_jax.types import Feedback, Rollout, Tokens
+from alignment_jax.types import Feedback, Rollout, Tokens, on_host
 
 # (prompt, responses [B, N, T], index of the batch), on the host -> rewards of
 # each of n judges
@@ -58,10 +59,12 @@ def from_rewards(
     if kind == "rewards":
       demonstration = of_parts.get("demonstration")
       return Feedback(
-        rewards=of_parts["responses"],
-        demonstration=None if demonstration is None else demonstration[:, 0],
+        rewards=on_host(of_parts["responses"]),
+        demonstration=(
+          None if demonstration is None else on_host(demonstration[:, 0])
+        ),
       )
-    combined = {
+    combined: dict[str, Any] = {
       name: convert.combined(each, combination, coefficient=coefficient)
       for name, each in of_parts.items()
     }
@@ -70,10 +73,12 @@ def from_rewards(
     if kind == "reward":
       return Feedback(rewards=responses, opponents=opponents)
     return Feedback(
-      preferences=convert.preferences(
-        responses,
-        responses if opponents is None else opponents,
-        scale=preference_scale,
+      preferences=on_host(
+        convert.preferences(
+          responses,
+          responses if opponents is None else opponents,
+          scale=preference_scale,
+        )
       )
     )
 
@@ -85,8 +90,8 @@ def from_comparisons(compare: CompareResponses) -> Judge:
 
   def judge(rollout: Rollout, index: int) -> Feedback:
     return Feedback(
-      preferences=compare(
-        rollout.prompt, rollout.responses, rollout.opponents, index
+      preferences=on_host(
+        compare(rollout.prompt, rollout.responses, rollout.opponents, index)
       )
     )
 

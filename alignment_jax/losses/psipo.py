@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from alignment_jax.ops import guards, ratios
@@ -172,7 +173,7 @@ def _check_odd(psi: Psi) -> None:
     p = jnp.asarray([0.5, 0.6, 0.75, 0.9, 0.99], jnp.float32)
     sums = psi(p) + psi(1 - p)
   # A psi that closes over a traced array cannot be checked.
-  if isinstance(sums, jax.core.Tracer):
+  if isinstance(sums, Tracer):
     return
   sums = np.asarray(sums)
   if not np.allclose(sums, sums[0], rtol=1e-3, atol=1e-3):

@@ -148,7 +148,7 @@ def _slerp(
   safe = jnp.where(curved, sine, 1)
 
   def coefficient(fraction: float) -> Float[Array, ""]:
-    fraction = jnp.asarray(fraction, first.dtype)
-    return jnp.where(curved, jnp.sin(fraction * angle) / safe, fraction)
+    straight = jnp.asarray(fraction, first.dtype)
+    return jnp.where(curved, jnp.sin(straight * angle) / safe, straight)
 
   return coefficient(1 - share) * first + coefficient(share) * second

@@ -1,5 +1,6 @@
 """A rollout and what was said of it, made ready for a loss."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -74,7 +75,9 @@ def prepare_with_reference(
     )
     if extra is None:
       return experience
-    return experience.replace(extra=extra(trainable, slow, experience))
+    return dataclasses.replace(
+      experience, extra=extra(trainable, slow, experience)
+    )
 
   return prepare
 
@@ -90,27 +93,30 @@ def penalized(
   """
   if not sampling.missing_eos_penalty:
     return feedback
-  opponents_ended = None
-  if rollout.opponents is not None:
-    opponents_ended = has_ended(rollout.opponents, sampling.eos_id)
   if feedback.rewards is not None:
-    feedback = feedback.replace(
-      rewards=penalized_rewards(feedback.rewards, rollout.ended, sampling)
+    feedback = dataclasses.replace(
+      feedback,
+      rewards=penalized_rewards(feedback.rewards, rollout.ended, sampling),
     )
   if feedback.opponents is not None:
-    feedback = feedback.replace(
-      opponents=penalized_rewards(feedback.opponents, opponents_ended, sampling)
+    ended = has_ended(rollout.need("opponents"), sampling.eos_id)
+    feedback = dataclasses.replace(
+      feedback,
+      opponents=penalized_rewards(feedback.opponents, ended, sampling),
     )
   if feedback.preferences is not None:
     preferences = feedback.preferences
     first = rollout.ended[:, :, None]
-    others = rollout.ended if opponents_ended is None else opponents_ended
+    others = rollout.ended
+    if rollout.opponents is not None:
+      others = has_ended(rollout.opponents, sampling.eos_id)
     second = others[:, None, :]
     certain = jnp.broadcast_to(first, preferences.shape)
-    feedback = feedback.replace(
+    feedback = dataclasses.replace(
+      feedback,
       preferences=jnp.where(
         first == second, preferences, certain.astype(preferences.dtype)
-      )
+      ),
     )
   return feedback
 

@@ -4,9 +4,9 @@ As in `ops.guards`, shapes and dtypes are always checked, and numbers only when
 they are concrete: under `jax.jit` a matrix is taken as it is.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 from alignment_jax.ops import guards
@@ -56,7 +56,7 @@ def preference_matrix(preferences: Array | np.ndarray) -> None:
   shape = preferences.shape
   if len(shape) < 2 or shape[-1] != shape[-2]:
     raise ValueError(f"preferences must be [..., A, A], got shape {shape}")
-  if isinstance(preferences, jax.core.Tracer):
+  if isinstance(preferences, Tracer):
     return
   matrix = np.asarray(preferences)
   if not np.all((matrix >= 0) & (matrix <= 1)):

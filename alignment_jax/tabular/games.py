@@ -10,6 +10,7 @@ win rate.
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from alignment_jax.ops import guards
@@ -102,9 +103,7 @@ def three_raters(epsilon: Scalar) -> Float[Array, "3 3"]:
   """
   first = 1 / 3 - jnp.asarray(epsilon, float)
   rest = 1 / 3 + jnp.asarray(epsilon, float) / 2
-  if not isinstance(first, jax.core.Tracer) and not (
-    -1e-6 <= first <= 1 + 1e-6
-  ):
+  if not isinstance(first, Tracer) and not (-1e-6 <= first <= 1 + 1e-6):
     raise ValueError(f"epsilon must be in [-2/3, 1/3], got {epsilon}")
   # P[i, j] - P[j, i]: the share of raters for i less the share for j.
   zero = jnp.zeros_like(first)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from alignment_jax.ops import guards
@@ -355,7 +356,7 @@ def _solve(
 
 def _check_step(eta: Scalar | Array, tau: Scalar | Array) -> None:
   guards.positive(eta=eta, tau=tau)
-  if isinstance(eta, jax.core.Tracer) or isinstance(tau, jax.core.Tracer):
+  if isinstance(eta, Tracer) or isinstance(tau, Tracer):
     return
   # A little more than 1: the schedule's first step is 1 / tau, rounded.
   if np.any(np.asarray(eta) * np.asarray(tau) > 1 + 1e-6):

@@ -77,6 +77,7 @@ def _checked(
 ) -> tuple[Float[Array, "*batch A A"], Float[Array, "*batch A A"]]:
   (preferences,) = checks.game(preferences)
   guards.positive(beta=beta)
-  return guards.same_shape_floats(
+  preferences, log_reviser_reference = guards.same_shape_floats(
     preferences=preferences, log_reviser_reference=log_reviser_reference
   )
+  return preferences, log_reviser_reference

@@ -52,7 +52,7 @@ class Spec:
   steps: int
   log_every: int
   checkpoint_every: int
-  schedule: Callable[[int], Array]
+  schedule: Callable[[int], Any]
   arguments: tuple[Any, ...] = ()
   headline: Sequence[str] = ()
   metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
