@@ -1,6 +1,7 @@
 """The loop: exact resume, trip-wires, checkpoints."""
 
 import contextlib
+import gc
 import json
 import pathlib
 
@@ -198,6 +199,8 @@ def test_the_newest_two_checkpoints_are_kept(tmp_path):
   assert saved == [9, 10]
 
 
+# Orbax drops the reads of the other leaves when one does not fit.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_checkpoint_holds_the_state_of_its_step(tmp_path):
   final = run(tmp_path, steps=3)
   mesh = parallel.make_mesh(data=8, fsdp=1, tensor=1)
@@ -219,6 +222,7 @@ def test_a_checkpoint_holds_the_state_of_its_step(tmp_path):
   with checkpoint.Checkpoints(tmp_path / "checkpoints") as checkpoints:
     with pytest.raises(errors.UserError, match="3 does not fit this model"):
       checkpoints.restore(3, target)
+  gc.collect()  # of those reads, while their warnings are ignored
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_before_it_is_saved(
