@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from alignment_jax.models import attention_choice, layers
+from alignment_jax.models import attention_choice
+from alignment_jax.models.settings import check_choices
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,17 +100,7 @@ class DecoderSettings:
   dtype: str = "float32"
 
   def __post_init__(self) -> None:
-    for name, allowed in (
-      ("norm", ("rms", "layer")),
-      ("activation", tuple(layers.ACTIVATIONS)),
-      ("remat", layers.REMATS),
-      ("attention", (attention_choice.AUTO, *attention_choice.KERNELS)),
-    ):
-      if getattr(self, name) not in allowed:
-        raise ValueError(
-          f"{name} must be one of {', '.join(allowed)}, got"
-          f" '{getattr(self, name)}'"
-        )
+    check_choices(self, norm=("rms", "layer"))
     if self.heads % self.kv_heads:
       raise ValueError(
         f"kv_heads must divide heads, got {self.kv_heads} and {self.heads}"

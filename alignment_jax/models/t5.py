@@ -14,6 +14,7 @@ from alignment_jax.models import (
   layers,
   positions,
 )
+from alignment_jax.models.settings import check_choices
 from alignment_jax.types import Tokens
 
 # Of one layer or, behind the stack, of all; see `base.Memory` for the axes.
@@ -70,6 +71,9 @@ class T5Settings:
   start_id: int = 0
   dropout: float = 0.0
   dtype: str = "float32"
+
+  def __post_init__(self) -> None:
+    check_choices(self)
 
 
 def t5(settings: T5Settings) -> base.Model:

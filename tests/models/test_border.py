@@ -325,3 +325,27 @@ def test_a_wrong_setting_lists_the_settings_of_the_family(
 ):
   with pytest.raises(errors.UserError, match=f"'{setting}'.* {existing}"):
     models.make_model(name, vocabulary_size=5, **{setting: 1})
+
+
+@pytest.mark.parametrize("name", ["decoder_tiny", "t5_tiny"])
+@pytest.mark.parametrize(
+  "setting, value, listed",
+  [
+    ("activation", "mish", "gelu, gelu_tanh, relu, silu"),
+    ("remat", "all", "none, dots, full"),
+    ("attention", "flash", "auto, xla, cudnn, splash"),
+  ],
+)
+def test_a_value_that_a_setting_cannot_take_lists_those_it_can(
+  name, setting, value, listed
+):
+  message = f"{setting} must be one of {listed}, got '{value}'"
+  with pytest.raises(errors.UserError, match=message):
+    models.make_model(name, vocabulary_size=5, **{setting: value})
+
+
+def test_a_decoder_has_one_of_two_norms_and_whole_groups_of_heads():
+  with pytest.raises(errors.UserError, match="norm must be one of rms, layer"):
+    models.make_model("decoder_tiny", vocabulary_size=5, norm="batch")
+  with pytest.raises(errors.UserError, match="must divide heads, got 3 and 4"):
+    models.make_model("decoder_tiny", vocabulary_size=5, heads=4, kv_heads=3)
