@@ -13,12 +13,10 @@ def test_no_name_decides_what_is_done():
   assert counts.decided_by_names(sources.read(counts.ROOT)) == []
 
 
-@pytest.mark.xfail(reason="names are being changed")
 def test_no_test_takes_a_private_name():
   assert counts.private_names_of_tests(counts.ROOT) == []
 
 
-@pytest.mark.xfail(reason="signatures are being annotated")
 def test_nine_signatures_of_ten_are_annotated():
   functions = [
     function

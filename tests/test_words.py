@@ -8,22 +8,9 @@ from tests import words
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Rooms whose names are being changed now; empty in the end.
-PENDING = (
-  "benchmarks/",
-  "tests/algorithms/",
-  "tests/experiment/",
-  "tests/families/",
-  "tests/feedback/",
-  "tests/models/",
-  "tests/tabular/",
-  "tests/training/",
-  "tests/transforms/",
-)
-
 
 def test_no_retired_word_is_an_identifier():
-  assert [p for p in words.problems(ROOT) if not p.startswith(PENDING)] == []
+  assert words.problems(ROOT) == []
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ class Source:
       case "xsum":
         return _xsum(self.name, kind, self._data_dir)
     table = [rows.canonical(row, kind, where) for where, row in self._parsed]
-    indices = _split_by_prompt([r["prompt"] for r in table], SPLITS, self.name)
+    indices = split_by_prompt([r["prompt"] for r in table], SPLITS, self.name)
     return {part: [table[i] for i in indices[part]] for part in SPLITS}
 
   @functools.cached_property
@@ -187,7 +187,7 @@ def _xsum(
       " are kept at most, at least 1, as in 'xsum:45'"
     )
   articles = xsum.read_source(pathlib.Path(data_dir) / "xsum")
-  indices = _split_by_prompt([a.document for a in articles], SPLITS, name)
+  indices = split_by_prompt([a.document for a in articles], SPLITS, name)
 
   def row(index: int) -> dict[str, str]:
     document, summary = articles[index]
@@ -271,7 +271,7 @@ def _from_tfds(
     )
   every = opened["train"]
   prompts = [every[index]["prompt"] for index in range(len(every))]
-  indices = _split_by_prompt(prompts, ("train", *missing), f"tfds:{name}")
+  indices = split_by_prompt(prompts, ("train", *missing), f"tfds:{name}")
   return _Part(every, indices[split])
 
 
@@ -305,7 +305,7 @@ def _prepared(root: pathlib.Path, name: str) -> pathlib.Path:
   raise errors.UserError(f"{dataset} holds no prepared version of a dataset")
 
 
-def _split_by_prompt(
+def split_by_prompt(
   prompts: Sequence[str], splits: Sequence[str], name: str
 ) -> Mapping[str, list[int]]:
   """Split -> indices of prompts, by a hash of the prompt; no split is empty.

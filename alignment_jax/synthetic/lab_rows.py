@@ -61,7 +61,7 @@ def rows(text: str, kind: str, split: str) -> Sequence[dict[str, Any]]:
   Raises:
     UserError: a setting is unknown or out of range.
   """
-  return _drawn(read(text), kind, split)
+  return draw(read(text), kind, split)
 
 
 def read(text: str) -> Settings:
@@ -92,7 +92,8 @@ def read(text: str) -> Settings:
 
 
 @functools.lru_cache(maxsize=8)
-def _drawn(settings: Settings, kind: str, split: str) -> list[dict[str, Any]]:
+def draw(settings: Settings, kind: str, split: str) -> list[dict[str, Any]]:
+  """The rows of one kind in a split, drawn from the seed once."""
   prefer = text_judges.lab_rater_preference(
     flip=settings.flip,
     noise=settings.noise,

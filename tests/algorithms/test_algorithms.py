@@ -21,9 +21,9 @@ ROWS = 8
 
 def tokens(rng, length, counts, *, left):
   ids = rng.integers(3, 40, (len(counts), length)).astype(np.int32)
-  place = np.arange(length)[None]
+  index = np.arange(length)[None]
   counts = np.asarray(counts)[:, None]
-  mask = place >= length - counts if left else place < counts
+  mask = index >= length - counts if left else index < counts
   return types.Tokens(ids=jnp.asarray(ids), mask=jnp.asarray(mask))
 
 

@@ -20,15 +20,15 @@ def test_the_expected_gradient_imitates_the_best_of_k(table_world, samples):
   algorithm = algorithms.best_of_n(world.model, sampling=sampling(samples))
   count = world.responses.ids.shape[1]
   rewards = np.random.default_rng(0).permutation(count).astype(np.float32)
-  rollout, places = world.rollout(samples, world.policy)
+  rollout, indices = world.rollout(samples, world.policy)
   logprobs = world.logprobs(world.policy)
   got = world.expected_gradient(
     algorithm,
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    types.Feedback(rewards=jnp.asarray(rewards[places])),
-    jnp.exp(logprobs[places].sum(axis=-1)),
+    types.Feedback(rewards=jnp.asarray(rewards[indices])),
+    jnp.exp(logprobs[indices].sum(axis=-1)),
   )["policy"]
   # P(best of K = y) = P(reward <= r(y))^K - P(reward < r(y))^K.
   share = np.exp(np.asarray(logprobs))

@@ -21,14 +21,14 @@ def test_the_expected_gradient_is_that_of_the_game_against_the_reference(
   world = table_world
   policy = world.logprobs(world.policy)
   reference = world.logprobs(world.reference)
-  rollout, places = world.rollout(1, world.policy, opponents=1)
+  rollout, indices = world.rollout(1, world.policy, opponents=1)
   got = world.expected_gradient(
     best_response(world),
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    world.judged(places, 1),
-    jnp.exp(policy[places[:, 0]] + reference[places[:, 1]]),
+    world.judged(indices, 1),
+    jnp.exp(policy[indices[:, 0]] + reference[indices[:, 1]]),
   )["policy"]
   want = world.game_gradient(reference, tau=TAU)
   jax.tree.map(
@@ -38,20 +38,22 @@ def test_the_expected_gradient_is_that_of_the_game_against_the_reference(
 
 def test_a_response_that_ends_beats_one_that_does_not(table_world):
   world = table_world
-  rollout, places = world.rollout(1, world.policy, opponents=1)
+  rollout, indices = world.rollout(1, world.policy, opponents=1)
   algorithm = best_response(world, missing_eos_penalty=1.0)
   slow = {"reference": world.reference}
-  batch = algorithm.rollouts.prepare({}, slow, rollout, world.judged(places, 1))
+  batch = algorithm.rollouts.prepare(
+    {}, slow, rollout, world.judged(indices, 1)
+  )
   own = np.asarray(rollout.ended)[:, 0]
   other = np.asarray(world.rollout(2, world.policy)[0].ended)[:, 1]
   wins = np.asarray(batch.extra["win_rates"])[:, 0]
   assert (wins[own & ~other] == 1).all() and (wins[~own & other] == 0).all()
   np.testing.assert_array_equal(
-    wins[own == other], world.judged(places, 1).preferences[own == other, 0, 0]
+    wins[own == other], world.judged(indices, 1).preferences[own == other, 0, 0]
   )
   _, metrics = algorithm.loss({"policy": world.policy}, slow, batch, None)
   np.testing.assert_allclose(
     metrics["win_rate"].value(), wins.mean(), rtol=1e-6
   )
   # Only the policy's responses learn.
-  assert batch.rollout.responses.ids.shape == (len(places), 1, 2)
+  assert batch.rollout.responses.ids.shape == (len(indices), 1, 2)

@@ -18,14 +18,14 @@ def sampling(samples):
 
 
 def expected_gradient(world, samples, sampled_by):
-  rollout, places = world.rollout(samples, sampled_by)
+  rollout, indices = world.rollout(samples, sampled_by)
   return world.expected_gradient(
     algorithms.copg(world.model, sampling=sampling(samples), beta=BETA),
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    types.Feedback(rewards=REWARDS[places]),
-    jnp.exp(world.logprobs(sampled_by)[places].sum(axis=-1)),
+    types.Feedback(rewards=REWARDS[indices]),
+    jnp.exp(world.logprobs(sampled_by)[indices].sum(axis=-1)),
   )["policy"]
 
 

@@ -10,7 +10,7 @@ from alignment_jax.models import heads
 
 BETA, IMITATION = 0.3, 0.6
 # The place of the demonstration among all responses.
-WRITTEN = 3
+DEMONSTRATION = 3
 
 
 def method(model, **changes):
@@ -44,10 +44,11 @@ def test_policy_and_discriminator_follow_their_exact_gradients(
 ):
   world = table_world
   trainable = trainable_of(world)
-  rollout, places = world.rollout(2, world.policy)
+  rollout, indices = world.rollout(2, world.policy)
   rollout = rollout.replace(
     demonstration=jax.tree.map(
-      lambda a: jnp.repeat(a[:, WRITTEN], len(places), axis=0), world.responses
+      lambda a: jnp.repeat(a[:, DEMONSTRATION], len(indices), axis=0),
+      world.responses,
     )
   )
   logprobs = world.logprobs(world.policy)
@@ -57,7 +58,7 @@ def test_policy_and_discriminator_follow_their_exact_gradients(
     {"reference": world.reference},
     rollout,
     types.Feedback(),
-    jnp.exp(logprobs[places].sum(axis=-1)),
+    jnp.exp(logprobs[indices].sum(axis=-1)),
   )
 
   def objective(trainable):
@@ -75,7 +76,10 @@ def test_policy_and_discriminator_follow_their_exact_gradients(
     policy = -jnp.sum(jnp.exp(own) * (rewards - BETA * ratio))
     mistakes = -jnp.sum(jnp.exp(logprobs) * jnp.log(doubt))
     return (
-      policy - IMITATION * own[WRITTEN] + mistakes - jnp.log(1 - doubt[WRITTEN])
+      policy
+      - IMITATION * own[DEMONSTRATION]
+      + mistakes
+      - jnp.log(1 - doubt[DEMONSTRATION])
     )
 
   want = jax.jit(jax.grad(objective))(trainable)

@@ -110,7 +110,7 @@ class Row(NamedTuple):
 def rows(table_world):
   """The rollout, its places and probabilities, and each row in NumPy."""
   world = table_world
-  rollout, places = world.rollout(K, world.other)
+  rollout, indices = world.rollout(K, world.other)
 
   def tokens(params):
     return np.asarray(world.token_logprobs(params), np.float64)
@@ -125,9 +125,9 @@ def rows(table_world):
     ratios=np.exp(tokens(world.policy) - tokens(world.other)),
   )
   logprobs = np.asarray(world.logprobs(world.other), np.float64)
-  probabilities = np.exp(logprobs[places].sum(axis=-1))
-  chosen = [Row(*(array[row] for array in each)) for row in places]
-  return rollout, places, probabilities, chosen
+  probabilities = np.exp(logprobs[indices].sum(axis=-1))
+  chosen = [Row(*(array[row] for array in each)) for row in indices]
+  return rollout, indices, probabilities, chosen
 
 
 @pytest.mark.parametrize(
@@ -157,21 +157,21 @@ def test_the_expected_gradient_is_the_papers(
   table_world, rows, name, settings, paper
 ):
   world = table_world
-  rollout, places, probabilities, numpy_rows = rows
+  rollout, indices, probabilities, numpy_rows = rows
   got = world.expected_gradient(
     method(world, name, **settings),
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    types.Feedback(rewards=jnp.asarray(REWARDS[places])),
+    types.Feedback(rewards=jnp.asarray(REWARDS[indices])),
     jnp.asarray(probabilities, jnp.float32),
   )["policy"]
   coefficients = np.zeros(world.responses.ids.shape[1:])
-  for row, place, probability in zip(
-    numpy_rows, places, probabilities, strict=True
+  for row, index, probability in zip(
+    numpy_rows, indices, probabilities, strict=True
   ):
     for k, t, coefficient in paper(row):
-      coefficients[place[k], t] += probability * coefficient
+      coefficients[index[k], t] += probability * coefficient
   coefficients = jnp.asarray(coefficients, jnp.float32)
   want = jax.jit(
     jax.grad(lambda p: jnp.sum(coefficients * world.token_logprobs(p)))
@@ -185,14 +185,14 @@ def test_the_expected_gradient_is_the_papers(
 def test_dr_grpo_is_a_multiple_of_the_policy_gradient(table_world):
   # (K - 1) / K of RLOO's advantage, over the constant length: K = 2, 2 tokens.
   world = table_world
-  rollout, places = world.rollout(2, world.policy)
+  rollout, indices = world.rollout(2, world.policy)
   got = world.expected_gradient(
     method(world, "dr_grpo", samples=2, clip=LOW),
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    types.Feedback(rewards=jnp.asarray(REWARDS[places])),
-    jnp.exp(world.logprobs(world.policy)[places].sum(axis=-1)),
+    types.Feedback(rewards=jnp.asarray(REWARDS[indices])),
+    jnp.exp(world.logprobs(world.policy)[indices].sum(axis=-1)),
   )["policy"]
   want = world.exact_gradient(jnp.asarray(REWARDS), 0.0)
   jax.tree.map(
@@ -202,18 +202,18 @@ def test_dr_grpo_is_a_multiple_of_the_policy_gradient(table_world):
 
 def test_dapo_counts_the_groups_that_it_drops(table_world):
   world = table_world
-  rollout, places = world.rollout(2, world.policy)
+  rollout, indices = world.rollout(2, world.policy)
   algorithm = method(world, "dapo", samples=2, clip_low=LOW, clip_high=HIGH)
   slow = {"reference": world.reference}
   batch = algorithm.rollouts.prepare(
-    {}, slow, rollout, types.Feedback(rewards=jnp.asarray(REWARDS[places]))
+    {}, slow, rollout, types.Feedback(rewards=jnp.asarray(REWARDS[indices]))
   )
   total, metrics = algorithm.loss(
     {"policy": world.policy}, slow, batch, jax.random.key(0)
   )
   # Of 7 responses three have reward 0, three 1 and one 2: 9 + 9 + 1 of 49.
   assert metrics["groups/dropped"].value() == pytest.approx(19 / 49)
-  kept = REWARDS[places][:, 0] != REWARDS[places][:, 1]
+  kept = REWARDS[indices][:, 0] != REWARDS[indices][:, 1]
   lengths = np.asarray(rollout.responses.mask).sum(axis=(1, 2))
   assert float(total.weight) == lengths[kept].sum()
 

@@ -35,16 +35,16 @@ def margins(world, params):
 
 def gradient(world, algorithm, samples):
   previous = world.logprobs(world.other)
-  rollout, places = world.rollout(samples, world.other)
+  rollout, indices = world.rollout(samples, world.other)
   got = world.expected_gradient(
     algorithm,
     {"policy": world.policy},
     slow(world),
     rollout,
-    world.judged(places),
-    jnp.exp(previous[places].sum(-1)),
+    world.judged(indices),
+    jnp.exp(previous[indices].sum(-1)),
   )["policy"]
-  return got, places
+  return got, indices
 
 
 @pytest.mark.parametrize("samples", [2, 3])
@@ -72,13 +72,13 @@ def test_the_expected_gradient_over_all_pairs_is_the_paper_s(
 
 def test_of_the_best_and_worst_the_best_has_won(table_world):
   world = table_world
-  got, places = gradient(
+  got, indices = gradient(
     world, inpo(world, samples=3, choice="best_and_worst"), 3
   )
   preferences = np.asarray(world.preferences(), np.float64)
-  chance = np.exp(world.logprobs(world.other)[places].sum(-1))
+  chance = np.exp(world.logprobs(world.other)[indices].sum(-1))
   best, worst, weight = [], [], []
-  for row in places.tolist():
+  for row in indices.tolist():
     wins = [np.mean([preferences[i, j] for j in row]) for i in row]
     best.append(row[np.argmax(wins)])
     worst.append(row[np.argmin(wins)])
@@ -108,7 +108,7 @@ def test_the_minimum_over_all_pairs_is_the_mirror_descent_step(
     tau=TAU,
   )
   previous = world.logprobs(world.other)
-  rollout, places = world.rollout(2, world.other)
+  rollout, indices = world.rollout(2, world.other)
   sampling = rollouts.Sampling(
     samples=2, max_tokens=1, temperature=1.0, eos_id=1
   )
@@ -124,8 +124,8 @@ def test_the_minimum_over_all_pairs_is_the_mirror_descent_step(
     {"policy": {**world.policy, "first": minimum}},
     slow(world),
     rollout,
-    world.judged(places),
-    jnp.exp(previous[places].sum(-1)),
+    world.judged(indices),
+    jnp.exp(previous[indices].sum(-1)),
   )["policy"]
   assert jnp.max(jnp.abs(minimum - previous)) > 0.1
   np.testing.assert_allclose(got["first"], 0, atol=1e-5)

@@ -30,14 +30,14 @@ def test_the_expected_gradient_is_the_formula_with_the_mean_taken_off(
 ):
   """-(4/tau) E[grad log pi(y) (P(y > mix) - 1/2 - tau (rho(y) - E rho))]."""
   world, other = table_world, mixture(table_world)
-  rollout, places = world.rollout(2, world.policy)
+  rollout, indices = world.rollout(2, world.policy)
   got = world.expected_gradient(
     ipo_md(world),
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    world.judged(places),
-    jnp.exp(other[places].sum(-1)),
+    world.judged(indices),
+    jnp.exp(other[indices].sum(-1)),
   )["policy"]
   ratio = world.logprobs(world.policy) - world.logprobs(world.reference)
   ratio = ratio - jnp.sum(jnp.exp(other) * ratio)

@@ -26,7 +26,7 @@ def test_the_expected_gradient_is_that_of_both_divergences(
   count = world.responses.ids.shape[1]
   rewards = np.random.default_rng(0).permutation(count).astype(np.float32)
   # A sample of the policy, then two of the anchor.
-  rollout, places = world.rollout(1, world.policy, opponents=2)
+  rollout, indices = world.rollout(1, world.policy, opponents=2)
   policy, under_anchor = world.logprobs(world.policy), world.logprobs(anchor)
   got = world.gradient_of_prepared(
     algorithm,
@@ -34,10 +34,10 @@ def test_the_expected_gradient_is_that_of_both_divergences(
     {"reference": world.reference, "anchor": anchor},
     rollout,
     types.Feedback(
-      rewards=jnp.asarray(rewards[places[:, :1]]),
-      opponents=jnp.asarray(rewards[places[:, 1:]]),
+      rewards=jnp.asarray(rewards[indices[:, :1]]),
+      opponents=jnp.asarray(rewards[indices[:, 1:]]),
     ),
-    jnp.exp(policy[places[:, 0]] + under_anchor[places[:, 1:]].sum(axis=-1)),
+    jnp.exp(policy[indices[:, 0]] + under_anchor[indices[:, 1:]].sum(axis=-1)),
   )["policy"]
   share = np.exp(np.asarray(under_anchor))
   up_to = np.array([share[rewards <= r].sum() for r in rewards])
@@ -80,10 +80,8 @@ def test_the_anchor_follows_the_policy_slowly(table_world):
 
 def test_the_opponents_are_two_responses_of_the_anchor(table_world):
   # The policy never ends a response, the anchor ends it at once.
-  def tilted(strength):
-    return jax.tree.map(
-      lambda a: a.at[..., 1].set(strength), table_world.policy
-    )
+  def tilted(logit):
+    return jax.tree.map(lambda a: a.at[..., 1].set(logit), table_world.policy)
 
   algorithm = algorithms.jbond(
     table_world.model, sampling=sampling(3), beta=0.5, gamma=0.0, eta=0.1
@@ -109,8 +107,8 @@ def test_each_of_several_samples_meets_the_same_two_of_the_anchor(table_world):
   algorithm = algorithms.jbond(
     table_world.model, sampling=sampling(2), beta=0.5, gamma=0.0, eta=0.1
   )
-  rollout, places = table_world.rollout(2, table_world.policy, opponents=2)
-  rewards = np.arange(7, dtype=np.float32)[places]
+  rollout, indices = table_world.rollout(2, table_world.policy, opponents=2)
+  rewards = np.arange(7, dtype=np.float32)[indices]
   batch = algorithm.rollouts.prepare(
     {"policy": table_world.policy},
     {"reference": table_world.reference, "anchor": table_world.other},
@@ -129,7 +127,7 @@ def test_each_of_several_samples_meets_the_same_two_of_the_anchor(table_world):
   best = np.argmax(rewards[:, 2:], axis=-1)
   np.testing.assert_array_equal(
     batch.extra["best_of_anchor"].ids[:, 0],
-    np.asarray(rollout.opponents.ids)[np.arange(len(places)), best],
+    np.asarray(rollout.opponents.ids)[np.arange(len(indices)), best],
   )
 
 

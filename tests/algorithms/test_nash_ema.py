@@ -24,14 +24,14 @@ def test_the_expected_gradient_is_that_of_the_game_against_the_average(
 ):
   world = table_world
   policy, average = world.logprobs(world.policy), world.logprobs(world.other)
-  rollout, places = world.rollout(1, world.policy, opponents=1)
+  rollout, indices = world.rollout(1, world.policy, opponents=1)
   got = world.expected_gradient(
     nash_ema(world),
     {"policy": world.policy},
     {"reference": world.reference, "average": world.other},
     rollout,
-    world.judged(places, 1),
-    jnp.exp(policy[places[:, 0]] + average[places[:, 1]]),
+    world.judged(indices, 1),
+    jnp.exp(policy[indices[:, 0]] + average[indices[:, 1]]),
   )["policy"]
   want = world.game_gradient(average, tau=TAU)
   jax.tree.map(

@@ -33,14 +33,14 @@ def test_the_expected_gradient_is_that_of_the_game_against_the_mixture(
     mixed(world.policy, world.reference, beta), temperature
   )
   policy = world.logprobs(world.policy, temperature)
-  rollout, places = world.rollout(1, world.policy, temperature, opponents=1)
+  rollout, indices = world.rollout(1, world.policy, temperature, opponents=1)
   got = world.expected_gradient(
     algorithm,
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    world.judged(places, 1),
-    jnp.exp(policy[places[:, 0]] + opponent[places[:, 1]]),
+    world.judged(indices, 1),
+    jnp.exp(policy[indices[:, 0]] + opponent[indices[:, 1]]),
   )["policy"]
   want = world.game_gradient(opponent, tau=TAU, temperature=temperature)
   jax.tree.map(
@@ -55,14 +55,14 @@ def test_several_responses_have_the_same_expected_gradient(table_world):
   )
   opponent = world.logprobs(mixed(world.policy, world.reference, 0.25))
   policy = world.logprobs(world.policy)
-  rollout, places = world.rollout(2, world.policy, opponents=2)
-  chance = policy[places[:, :2]].sum(-1) + opponent[places[:, 2:]].sum(-1)
+  rollout, indices = world.rollout(2, world.policy, opponents=2)
+  chance = policy[indices[:, :2]].sum(-1) + opponent[indices[:, 2:]].sum(-1)
   got = world.expected_gradient(
     algorithm,
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    world.judged(places, 2),
+    world.judged(indices, 2),
     jnp.exp(chance),
   )["policy"]
   want = world.game_gradient(opponent, tau=TAU)
@@ -78,10 +78,10 @@ def test_its_fixed_point_answers_its_mixture(one_token_world, beta):
   algorithm = algorithms.nash_md(
     world.model, sampling=sampling(max_tokens=1), tau=TAU, beta=beta
   )
-  rollout, places = world.rollout(1, world.policy, opponents=1)
+  rollout, indices = world.rollout(1, world.policy, opponents=1)
   game = tabular.cyclic_game(3)
   feedback = types.Feedback(
-    preferences=game[places[:, :1, None], places[:, None, 1:]]
+    preferences=game[indices[:, :1, None], indices[:, None, 1:]]
   )
   slow = {"reference": world.reference}
 
@@ -92,7 +92,7 @@ def test_its_fixed_point_answers_its_mixture(one_token_world, beta):
     held = jax.lax.stop_gradient(policy)
     own = world.logprobs(held)
     other = world.logprobs(mixed(held, world.reference, beta))
-    chance = jnp.exp(own[places[:, 0]] + other[places[:, 1]])
+    chance = jnp.exp(own[indices[:, 0]] + other[indices[:, 1]])
 
     def of_row(row):
       row = jax.tree.map(lambda a: a[None], row)
@@ -144,11 +144,11 @@ def test_a_rollout_holds_the_policy_beside_its_opponent(table_world, name):
     sampled = jax.tree.map(lambda a: a[:, 0], responses)
     expected = np.exp(world.logprobs(params))
     error = 5 * np.sqrt(expected * (1 - expected) / rows)
-    for place, chance in enumerate(expected):
-      response = jax.tree.map(lambda a, i=place: a[0, i], world.responses)
+    for index, chance in enumerate(expected):
+      response = jax.tree.map(lambda a, i=index: a[0, i], world.responses)
       same = (sampled.mask == response.mask[None]).all(-1)
       same &= ((sampled.ids == response.ids[None]) | ~sampled.mask).all(-1)
-      assert abs(same.mean() - chance) < error[place], (player, place)
+      assert abs(same.mean() - chance) < error[index], (player, index)
 
 
 @pytest.mark.parametrize(

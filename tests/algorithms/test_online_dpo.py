@@ -49,21 +49,21 @@ def test_the_expected_gradient_is_dpo_s_on_the_better_of_two(
   """Ordered pairs: the response that is better is chosen; equals give none."""
   world = table_world
   rewards = jnp.asarray([0.0, 2.0, 1.0, 1.0, -1.0, 3.0, 0.0])
-  rollout, places = world.rollout(2, world.policy)
+  rollout, indices = world.rollout(2, world.policy)
   policy = world.logprobs(world.policy)
   judged, better = {
     "reward": (
-      types.Feedback(rewards=rewards[places]),
+      types.Feedback(rewards=rewards[indices]),
       rewards[:, None] > rewards[None, :],
     ),
-    "preference": (world.judged(places), world.preferences() > 0.5),
+    "preference": (world.judged(indices), world.preferences() > 0.5),
   }[feedback]
   got = gradient(
     world,
     online_dpo(world, feedback=feedback),
     rollout,
     judged,
-    jnp.exp(policy[places].sum(-1)),
+    jnp.exp(policy[indices].sum(-1)),
   )
   chance = jnp.exp(policy)[:, None] * jnp.exp(policy)[None, :]
   want = enumerated(world, better.astype(jnp.float32), 2 * chance)
@@ -75,15 +75,15 @@ def test_the_expected_gradient_is_dpo_s_on_the_better_of_two(
 def test_of_three_the_best_and_the_worst_learn_whatever_the_scale(table_world):
   world = table_world
   algorithm = online_dpo(world, samples=3)
-  rollout, places = world.rollout(3, world.policy)
+  rollout, indices = world.rollout(3, world.policy)
   row = 7 * 7 * 2 + 7 * 5 + 3  # responses 2, 5 and 3
-  assert places[row].tolist() == [2, 5, 3]
-  chance = jnp.zeros(len(places)).at[row].set(1.0)
+  assert indices[row].tolist() == [2, 5, 3]
+  chance = jnp.zeros(len(indices)).at[row].set(1.0)
   wins = jnp.zeros((7, 7)).at[5, 3].set(1.0)
   want = enumerated(world, wins, jnp.ones((7, 7)))
   for rewards in ([0.1, 0.2, -5.0], [1.0, 8.0, 0.9]):
     feedback = types.Feedback(
-      rewards=jnp.broadcast_to(jnp.asarray([rewards]), places.shape)
+      rewards=jnp.broadcast_to(jnp.asarray([rewards]), indices.shape)
     )
     got = gradient(world, algorithm, rollout, feedback, chance)
     jax.tree.map(
@@ -95,8 +95,8 @@ def test_of_three_the_best_and_the_worst_learn_whatever_the_scale(table_world):
 def test_ties_give_no_gradient_and_are_counted(table_world, feedback):
   world = table_world
   algorithm = online_dpo(world, feedback=feedback)
-  rollout, places = world.rollout(2, world.policy)
-  rows = len(places)
+  rollout, indices = world.rollout(2, world.policy)
+  rows = len(indices)
   tied = {
     "reward": types.Feedback(rewards=jnp.full((rows, 2), 0.7)),
     "preference": types.Feedback(preferences=jnp.full((rows, 2, 2), 0.5)),

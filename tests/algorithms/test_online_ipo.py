@@ -24,14 +24,14 @@ def test_the_expected_gradient_is_a_multiple_of_self_play_s(
   """Of E[P (h - 1/2tau)^2 + (1 - P) (h + 1/2tau)^2]: 4 / tau."""
   world = table_world
   policy = world.logprobs(world.policy)
-  rollout, places = world.rollout(samples, world.policy)
+  rollout, indices = world.rollout(samples, world.policy)
   got = world.expected_gradient(
     online_ipo(world, samples),
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    world.judged(places),
-    jnp.exp(policy[places].sum(-1)),
+    world.judged(indices),
+    jnp.exp(policy[indices].sum(-1)),
   )["policy"]
   want = world.game_gradient(policy, tau=TAU)
   jax.tree.map(
@@ -44,7 +44,7 @@ def test_the_expected_gradient_is_a_multiple_of_self_play_s(
 def test_swapping_the_responses_changes_nothing(table_world):
   world = table_world
   algorithm = online_ipo(world, 2)
-  rollout, places = world.rollout(2, world.policy)
+  rollout, indices = world.rollout(2, world.policy)
   trainable, slow = {"policy": world.policy}, {"reference": world.reference}
 
   def swapped(array):
@@ -56,7 +56,7 @@ def test_swapping_the_responses_changes_nothing(table_world):
     ended=swapped(rollout.ended),
   )
   values = []
-  for each, order in [(rollout, places), (turned, places[:, ::-1])]:
+  for each, order in [(rollout, indices), (turned, indices[:, ::-1])]:
     batch = algorithm.rollouts.prepare(
       trainable, slow, each, world.judged(order)
     )

@@ -184,13 +184,13 @@ def test_the_expected_gradient_is_that_of_the_regularised_reward(table_world):
   # The sum over tokens; with lambda = 1 whatever the critic says.
   world = table_world
   algorithm = method(world, gamma=1.0, lambda_=1.0, whiten_advantages=False)
-  rollout, places = world.rollout(1, world.policy, 0.7)
+  rollout, indices = world.rollout(1, world.policy, 0.7)
   got = world.expected_gradient(
     algorithm,
     trainable(world),
     {"reference": world.reference},
     rollout,
-    types.Feedback(rewards=REWARDS[places]),
+    types.Feedback(rewards=REWARDS[indices]),
     jnp.exp(world.logprobs(world.policy, 0.7)),
     number=lambda mean: mean.total,
   )["policy"]

@@ -14,8 +14,8 @@ TEMPLATE = ((3,), (0,), (3, 3))
 
 def tokens(seed, lengths, *, left=False):
   ids = np.random.default_rng(seed).integers(0, 4, (len(lengths), 4))
-  place, lengths = np.arange(4)[None], np.array(lengths)[:, None]
-  mask = place >= 4 - lengths if left else place < lengths
+  index, lengths = np.arange(4)[None], np.array(lengths)[:, None]
+  mask = index >= 4 - lengths if left else index < lengths
   return types.Tokens(jnp.asarray(ids, jnp.int32), jnp.asarray(mask))
 
 

@@ -25,11 +25,11 @@ def sampling(**changes):
 
 def rollout_beside(world, count):
   """All rollouts; the demonstration has a place of its own, the fourth."""
-  rollout, places = world.rollout(count, world.policy)
-  written = jax.tree.map(
-    lambda a: jnp.repeat(a[:, 3], len(places), axis=0), world.responses
+  rollout, indices = world.rollout(count, world.policy)
+  demonstration = jax.tree.map(
+    lambda a: jnp.repeat(a[:, 3], len(indices), axis=0), world.responses
   )
-  return rollout.replace(demonstration=written), places
+  return rollout.replace(demonstration=demonstration), indices
 
 
 def rewards_of(world, seed=0):
@@ -44,7 +44,7 @@ def test_the_expected_gradient_is_that_of_the_calibrated_reward(
   world = table_world
   algorithm = algorithms.rcfd(world.model, sampling=sampling(), beta=beta)
   rewards = jnp.asarray(rewards_of(world), jnp.float32)
-  rollout, places = rollout_beside(world, 2)
+  rollout, indices = rollout_beside(world, 2)
   logprobs = world.logprobs(world.policy)
   got = world.gradient_of_prepared(
     algorithm,
@@ -52,10 +52,10 @@ def test_the_expected_gradient_is_that_of_the_calibrated_reward(
     {"reference": world.reference},
     rollout,
     types.Feedback(
-      rewards=rewards[places][..., None],
-      demonstration=jnp.full((len(places), 1), rewards[3]),
+      rewards=rewards[indices][..., None],
+      demonstration=jnp.full((len(indices), 1), rewards[3]),
     ),
-    jnp.exp(logprobs[places].sum(axis=-1)),
+    jnp.exp(logprobs[indices].sum(axis=-1)),
   )["policy"]
   # In the rollouts every response occurs as often as any other.
   calibrated = -np.square(np.asarray(rewards) - float(rewards[3]))
@@ -78,15 +78,15 @@ def prepared(world, rewards, demonstration, **changes):
   """The batch of all rollouts, by the rewards [N, n] of n judges."""
   algorithm = algorithms.rcfd(world.model, sampling=sampling(**changes))
   judges = rewards.shape[1]
-  rollout, places = rollout_beside(world, 2)
+  rollout, indices = rollout_beside(world, 2)
   return algorithm.rollouts.prepare(
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
     types.Feedback(
-      rewards=jnp.asarray(rewards[places], jnp.float32),
+      rewards=jnp.asarray(rewards[indices], jnp.float32),
       demonstration=jnp.broadcast_to(
-        jnp.asarray(demonstration, jnp.float32), (len(places), judges)
+        jnp.asarray(demonstration, jnp.float32), (len(indices), judges)
       ),
     ),
   )
@@ -128,11 +128,11 @@ def test_several_rewards_are_calibrated_each_by_itself_and_added(table_world):
   standard = (calibrated - calibrated.mean(0)) / calibrated.std(0)
   composite = (1 / (1 + np.exp(-standard))).sum(-1)
   composite = (composite - composite.mean()) / composite.std()
-  _, places = rollout_beside(world, 2)
-  want = composite[places] - composite[places][:, ::-1]  # less the other one
+  _, indices = rollout_beside(world, 2)
+  want = composite[indices] - composite[indices][:, ::-1]  # less the other one
   np.testing.assert_allclose(batch.extra["advantages"], want, atol=1e-4)
   np.testing.assert_allclose(
-    batch.feedback.rewards, rewards.sum(-1)[places], rtol=1e-5, atol=1e-4
+    batch.feedback.rewards, rewards.sum(-1)[indices], rtol=1e-5, atol=1e-4
   )
 
 

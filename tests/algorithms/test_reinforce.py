@@ -21,7 +21,7 @@ def method(world, samples=1, **settings):
 
 
 def expected_gradient(world, algorithm, samples):
-  rollout, places = world.rollout(samples, world.policy)
+  rollout, indices = world.rollout(samples, world.policy)
   _, slow = algorithm.init(jax.random.key(0), world.policy)
   if "baseline" in slow:
     slow["baseline"] = {"total": jnp.array(3.0), "weight": jnp.array(0.5)}
@@ -30,8 +30,8 @@ def expected_gradient(world, algorithm, samples):
     {"policy": world.policy},
     {**slow, "reference": world.reference},
     rollout,
-    types.Feedback(rewards=REWARDS[places]),
-    jnp.exp(world.logprobs(world.policy)[places].sum(axis=-1)),
+    types.Feedback(rewards=REWARDS[indices]),
+    jnp.exp(world.logprobs(world.policy)[indices].sum(axis=-1)),
   )["policy"]
 
 

@@ -391,11 +391,11 @@ def of_soft_q_online(case):
         sums[row] += q - np.log(np.exp(logits[t + 1]).sum())
       elif case.ended[row]:
         sums[row] += q
-  written = case.demonstration
+  demonstration = case.demonstration
   return {
-    "loss/likelihood": -case.policy[written].sum()
-    / case.lengths[written].sum(),
-    "rewards/demonstration": sums[written].mean(),
+    "loss/likelihood": -case.policy[demonstration].sum()
+    / case.lengths[demonstration].sum(),
+    "rewards/demonstration": sums[demonstration].mean(),
     "rewards/sample": sums[case.indices].mean(),
   }
 

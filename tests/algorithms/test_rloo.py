@@ -35,15 +35,15 @@ def check_expected_gradient(
     beta=BETA,
     **settings,
   )
-  rollout, places = world.rollout(2, world.policy, temperature)
+  rollout, indices = world.rollout(2, world.policy, temperature)
   logprobs = world.logprobs(world.policy, temperature)
   got = world.expected_gradient(
     algorithm,
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    types.Feedback(rewards=rewards[places]),
-    jnp.exp(logprobs[places].sum(axis=-1)),
+    types.Feedback(rewards=rewards[indices]),
+    jnp.exp(logprobs[indices].sum(axis=-1)),
   )["policy"]
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), got, want

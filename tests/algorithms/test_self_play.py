@@ -23,14 +23,14 @@ def test_the_expected_gradient_is_that_of_the_game_against_itself(
 ):
   world = table_world
   policy = world.logprobs(world.policy)
-  rollout, places = world.rollout(samples, world.policy)
+  rollout, indices = world.rollout(samples, world.policy)
   got = world.expected_gradient(
     self_play(world, samples),
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    world.judged(places),
-    jnp.exp(policy[places].sum(-1)),
+    world.judged(indices),
+    jnp.exp(policy[indices].sum(-1)),
   )["policy"]
   want = world.game_gradient(policy, tau=TAU)
   jax.tree.map(

@@ -34,9 +34,9 @@ def terms_of(params, response, temperature=1.0):
   """Squared reward and negative log-likelihood of each token."""
   steps = steps_of(params, response, temperature)
   squares = []
-  for place, (q, _) in enumerate(steps):
-    if place + 1 < len(steps):
-      squares.append((q - GAMMA * steps[place + 1][1]) ** 2)
+  for index, (q, _) in enumerate(steps):
+    if index + 1 < len(steps):
+      squares.append((q - GAMMA * steps[index + 1][1]) ** 2)
     else:  # after the end V is 0; after a cut it is not known
       squares.append(q**2 if response[-1] == EOS else 0.0)
   return squares, [value - q for q, value in steps]
@@ -110,11 +110,11 @@ def collected(world, *, temperature=1.0, rows=8):
   random = np.random.default_rng(1)
   ids = random.choice([0, 2], (rows, 3)).astype(np.int32)
   ids[:, -1] = random.integers(0, 3, rows)  # some end, the others are cut
-  written = types.Tokens(jnp.asarray(ids), jnp.ones((rows, 3), bool))
+  demonstration = types.Tokens(jnp.asarray(ids), jnp.ones((rows, 3), bool))
   batch = algorithm.rollouts.prepare(
     {"policy": world.policy},
     {"reference": world.reference},
-    rollout.replace(demonstration=written),
+    rollout.replace(demonstration=demonstration),
     types.Feedback(),
   )
   return algorithm, batch

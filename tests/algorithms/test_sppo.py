@@ -24,14 +24,14 @@ def test_the_expected_gradient_is_the_paper_s(table_world, samples):
   """(rho - eta (P - 1/2))^2 of the best and worst, P over all with itself."""
   world = table_world
   previous = world.logprobs(world.other)
-  rollout, places = world.rollout(samples, world.other)
-  chance = jnp.exp(previous[places].sum(-1))
+  rollout, indices = world.rollout(samples, world.other)
+  chance = jnp.exp(previous[indices].sum(-1))
   got = world.expected_gradient(
     sppo(world, samples=samples),
     {"policy": world.policy},
     {"previous": world.other},
     rollout,
-    world.judged(places),
+    world.judged(indices),
     chance,
   )["policy"]
   preferences = np.asarray(world.preferences(), np.float64)
@@ -42,7 +42,7 @@ def test_the_expected_gradient_is_the_paper_s(table_world, samples):
     order = sorted(range(len(row)), key=lambda i: wins[i])
     return [(row[i], ETA * (wins[i] - 0.5)) for i in (order[0], order[-1])]
 
-  learning = [targets(row) for row in places.tolist()]
+  learning = [targets(row) for row in indices.tolist()]
   which = np.array([[i for i, _ in row] for row in learning])
   target = np.array([[t for _, t in row] for row in learning], np.float32)
 

@@ -34,8 +34,8 @@ def test_each_member_follows_its_own_regularised_reward(table_world):
   anchors = {"policy": world.other, "member_2": world.reference}
   rewards = jnp.asarray(np.random.default_rng(0).normal(size=7), jnp.float32)
   # Two samples of the policy, two of the other member.
-  rollout, places = world.rollout(4, world.policy)
-  tokens = world.token_logprobs(world.other)[places]
+  rollout, indices = world.rollout(4, world.policy)
+  tokens = world.token_logprobs(world.other)[indices]
   rollout = rollout.replace(
     logprobs=rollout.logprobs.at[:, 2:].set(tokens[:, 2:])
   )
@@ -45,8 +45,10 @@ def test_each_member_follows_its_own_regularised_reward(table_world):
     trainable,
     {"reference": world.reference, "anchors": anchors},
     rollout,
-    types.Feedback(rewards=rewards[places]),
-    jnp.exp(one[places[:, :2]].sum(axis=-1) + two[places[:, 2:]].sum(axis=-1)),
+    types.Feedback(rewards=rewards[indices]),
+    jnp.exp(
+      one[indices[:, :2]].sum(axis=-1) + two[indices[:, 2:]].sum(axis=-1)
+    ),
   )
   for name, params in trainable.items():
 
@@ -63,10 +65,8 @@ def test_each_member_follows_its_own_regularised_reward(table_world):
 
 def test_members_sample_apart(table_world):
   # One never ends a response, the other ends it at once.
-  def tilted(strength):
-    return jax.tree.map(
-      lambda a: a.at[..., 1].set(strength), table_world.policy
-    )
+  def tilted(logit):
+    return jax.tree.map(lambda a: a.at[..., 1].set(logit), table_world.policy)
 
   prompt = jax.tree.map(lambda a: jnp.repeat(a, 4, axis=0), table_world.prompt)
   rollout = method(table_world.model).rollouts.sample(

@@ -26,14 +26,14 @@ def test_the_expected_gradient_is_the_paper_s(table_world, samples, alpha):
   world = table_world
   policy = world.logprobs(world.policy)
   reference = world.logprobs(world.reference)
-  rollout, places = world.rollout(samples, world.policy, opponents=samples)
-  own, other = places[:, :samples], places[:, samples:]
+  rollout, indices = world.rollout(samples, world.policy, opponents=samples)
+  own, other = indices[:, :samples], indices[:, samples:]
   got = world.expected_gradient(
     xpo(world, samples=samples, alpha=alpha),
     {"policy": world.policy},
     {"reference": world.reference},
     rollout,
-    world.judged(places, samples),
+    world.judged(indices, samples),
     jnp.exp(policy[own].sum(-1) + reference[other].sum(-1)),
   )["policy"]
   chance = jnp.exp(policy)[:, None] * jnp.exp(reference)[None, :]

@@ -66,7 +66,7 @@ def test_a_pair_is_also_a_demonstration_of_what_was_chosen(tmp_path):
 @pytest.mark.parametrize("count", [3, 4, 5, 8])
 def test_few_prompts_are_dealt_out_to_all_splits(count, salt):
   prompts = [f"{salt} {i}" for i in range(count)]
-  indices = sources._split_by_prompt(prompts, SPLITS, "file")
+  indices = sources.split_by_prompt(prompts, SPLITS, "file")
   assert sorted(sum(indices.values(), [])) == list(range(count))
   sizes = {split: len(part) for split, part in indices.items()}
   assert min(sizes.values()) >= 1
@@ -75,7 +75,7 @@ def test_few_prompts_are_dealt_out_to_all_splits(count, salt):
 
 def test_many_prompts_are_split_80_10_10():
   prompts = [f"prompt {i}" for i in range(5000)]
-  indices = sources._split_by_prompt(prompts, SPLITS, "file")
+  indices = sources.split_by_prompt(prompts, SPLITS, "file")
   # Five standard deviations of a binomial with 5000 draws and p = 0.1: 106.
   assert abs(len(indices["test"]) - 500) < 106
   assert abs(len(indices["validation"]) - 500) < 106
@@ -85,7 +85,7 @@ def test_rows_of_one_prompt_stay_together():
   prompts = [
     f"{'P' if i % 60 < 30 else 'p'}rompt  {i % 30}" for i in range(300)
   ]
-  indices = sources._split_by_prompt(prompts, SPLITS, "file")
+  indices = sources.split_by_prompt(prompts, SPLITS, "file")
   of = {
     split: {prompts[index].casefold() for index in part}
     for split, part in indices.items()
@@ -97,8 +97,8 @@ def test_rows_of_one_prompt_stay_together():
 
 def test_rows_that_are_added_move_no_prompt_of_a_large_file():
   prompts = [f"prompt {i}" for i in range(2000)]
-  before = sources._split_by_prompt(prompts[:1500], SPLITS, "file")
-  after = sources._split_by_prompt(prompts, SPLITS, "file")
+  before = sources.split_by_prompt(prompts[:1500], SPLITS, "file")
+  after = sources.split_by_prompt(prompts, SPLITS, "file")
   for split in SPLITS:
     assert set(before[split]) <= set(after[split])
 

@@ -47,8 +47,8 @@ def test_without_a_target_there_is_nothing_to_keep(table_world):
 @pytest.mark.parametrize("name", ["ppo", "reinforce", "rloo"])
 def test_a_method_uses_the_coefficient_that_was_moved(table_world, name):
   world = table_world
-  rollout, places = world.rollout(2, world.policy)
-  scores = jnp.asarray(places, jnp.float32)
+  rollout, indices = world.rollout(2, world.policy)
+  scores = jnp.asarray(indices, jnp.float32)
   trainable = {
     "policy": world.policy,
     "value": {
@@ -77,13 +77,13 @@ def test_a_method_uses_the_coefficient_that_was_moved(table_world, name):
 
 def test_the_measured_kl_is_that_of_the_sampled_responses(table_world):
   world = table_world
-  rollout, places = world.rollout(1, world.policy)
+  rollout, indices = world.rollout(1, world.policy)
   algorithm = algorithms.rloo(
     world.model, sampling=SAMPLING, beta=0.1, kl_target=3.0
   )
   _, slow = algorithm.init(jax.random.key(0), world.reference)
   batch = rollouts.sampled_from_policy(world.model, SAMPLING).prepare(
-    {}, slow, rollout, types.Feedback(rewards=jnp.zeros(places.shape))
+    {}, slow, rollout, types.Feedback(rewards=jnp.zeros(indices.shape))
   )
   metrics = control().metrics(slow, batch)
   ratio = world.logprobs(world.policy) - world.logprobs(world.reference)

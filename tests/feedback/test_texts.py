@@ -24,12 +24,12 @@ def decode(ids):
 
 
 def rollout_of(prompts, responses, **parts):
-  said = tokens(responses)
+  sampled = tokens(responses)
   return types.Rollout(
     prompt=tokens(prompts),
-    responses=said,
-    logprobs=np.zeros(said.ids.shape, np.float32),
-    ended=np.ones(said.ids.shape[:2], bool),
+    responses=sampled,
+    logprobs=np.zeros(sampled.ids.shape, np.float32),
+    ended=np.ones(sampled.ids.shape[:2], bool),
     version=np.zeros(len(prompts), np.int32),
     **parts,
   )

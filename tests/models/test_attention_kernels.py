@@ -39,8 +39,8 @@ def test_splash_is_xla_at_real_tokens_of_padded_rows(window, softcap):
   new = jnp.arange(NEW)[None] < jnp.array([[NEW], [60]])
   mask = attention.with_prefix(prefix, new)
   if window:
-    place = jnp.arange(PREFIX + NEW)
-    mask &= (place[PREFIX:, None] - place[None] < window)[None]
+    index = jnp.arange(PREFIX + NEW)
+    mask &= (index[PREFIX:, None] - index[None] < window)[None]
   options = dict(
     mask=mask,
     order=attention.order_with_prefix(prefix, new, window),

@@ -79,8 +79,8 @@ def write(tmp_path, params):
         tensor = _interleaved(tensor, SETTINGS.heads)
       if "k_proj" in name:
         tensor = _interleaved(tensor, SETTINGS.kv_heads)
-      for theirs, ours in NAMES.items():
-        name = name.replace(theirs, ours)
+      for hub_name, gguf_name in NAMES.items():
+        name = name.replace(hub_name, gguf_name)
       if name in leave_out:
         continue
       kind = None

@@ -229,9 +229,9 @@ def test_logits_are_those_of_transformers(case):
 
 
 def test_out_again_is_byte_for_byte_what_came_in(case, tmp_path):
-  for place, (folder, *_) in enumerate(case):
+  for index, (folder, *_) in enumerate(case):
     model, params = huggingface.load(folder)
-    out = tmp_path / str(place)
+    out = tmp_path / str(index)
     huggingface.save(out, model.settings, params, max_shard_bytes=30_000)
     one, other = _tensors(folder), _tensors(out)
     assert one.keys() == other.keys()
@@ -243,9 +243,9 @@ def test_out_again_is_byte_for_byte_what_came_in(case, tmp_path):
 def test_transformers_loads_what_is_written(case, tmp_path):
   import transformers
 
-  for place, (folder, prompt, response, expected) in enumerate(case):
+  for index, (folder, prompt, response, expected) in enumerate(case):
     model, params = huggingface.load(folder)
-    out = tmp_path / str(place)
+    out = tmp_path / str(index)
     huggingface.save(out, model.settings, params)
     config = transformers.AutoConfig.from_pretrained(out)
     network, info = _auto(transformers, config).from_pretrained(

@@ -19,7 +19,7 @@ def rows(settings="", kind="preference", split="train"):
 
 def test_a_seed_makes_the_same_rows_and_another_makes_others():
   made = rows("rows=64,seed=1")
-  lab_rows._drawn.cache_clear()
+  lab_rows.draw.cache_clear()
   assert made == rows("rows=64,seed=1")
   assert made != rows("rows=64,seed=2")
   held_out = (rows("rows=64,seed=1", split=split) for split in SPLITS[1:])

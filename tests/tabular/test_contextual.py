@@ -99,11 +99,13 @@ def test_the_exact_win_rate_is_what_samples_show():
   other = tabular.sample_responses(keys[1], WORLD.log_reference, samples=500)
   assert own.shape == (64, 500)
   gold = np.asarray(WORLD.gold)
-  mine, theirs = (
+  policy_gold, reference = (
     np.take_along_axis(gold, np.asarray(x), 1) for x in (own, other)
   )
   # 32,000 pairs: four standard errors are 0.011.
-  sampled = np.mean(mine > theirs) + np.mean(mine == theirs) / 2
+  sampled = (
+    np.mean(policy_gold > reference) + np.mean(policy_gold == reference) / 2
+  )
   np.testing.assert_allclose(sampled, exact, atol=0.011)
   assert abs(exact - 0.5) > 0.02
 
