@@ -109,6 +109,11 @@ def test_whole_numbers_get_bins_of_whole_width():
   # 0..47 spans 48 values: 24 bins of two each, cut between the numbers.
   edges = figures.edges(np.array([0.0, 47.0]))
   np.testing.assert_array_equal(edges, np.arange(-0.5, 48, 2))
+  # So does 10..57, and so does -50..-3: where they lie does not matter.
+  edges = figures.edges(np.array([10.0, 57.0]))
+  np.testing.assert_array_equal(edges, np.arange(9.5, 58, 2))
+  edges = figures.edges(np.array([-50.0, -3.0]))
+  np.testing.assert_array_equal(edges, np.arange(-50.5, -2, 2))
   # 0..48 spans 49: bins of three, the last of which reaches beyond 48.
   edges = figures.edges(np.array([0.0, 48.0]))
   np.testing.assert_array_equal(edges, np.arange(-0.5, 51, 3))

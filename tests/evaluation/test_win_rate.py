@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -126,6 +127,19 @@ def test_the_seed_decides_and_the_size_of_a_block_does_not(monkeypatch):
   assert first != win_rate.bootstrap_interval(values, seed=4)
   monkeypatch.setattr(win_rate, "_DRAWS_AT_ONCE", 1)  # one resample at a time
   assert first == win_rate.bootstrap_interval(values, seed=3)
+
+
+def test_many_values_are_resampled_in_blocks_of_bounded_memory():
+  # All draws at once would be 2,000 x 4,000 indices and values: 128 MB.
+  values = np.random.default_rng(0).normal(size=4_000)
+  win_rate.bootstrap_interval(values[:9], seed=0)  # imports scipy
+  tracemalloc.start()
+  try:
+    win_rate.bootstrap_interval(values, seed=0)
+    _, peak = tracemalloc.get_traced_memory()
+  finally:
+    tracemalloc.stop()
+  assert peak < 48e6
 
 
 @pytest.mark.parametrize(
