@@ -85,6 +85,18 @@ def test_every_folder_of_modules_is_a_package():
   assert [str(f) for f in folders if not (f / "__init__.py").exists()] == []
 
 
+def test_what_is_not_python_is_package_data():
+  setup = ast.parse((ROOT / "setup.py").read_text("utf-8"))
+  (patterns,) = (
+    ast.literal_eval(node.value)["alignment_jax"]
+    for node in ast.walk(setup)
+    if isinstance(node, ast.keyword) and node.arg == "package_data"
+  )
+  packed = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
+  files = {path for path in PACKAGE.rglob("*.*") if path.is_file()}
+  assert packed == {p for p in files if p.suffix not in (".py", ".pyc")}
+
+
 def test_the_losses_import_alone():
   loaded = modules_after("import alignment_jax.losses")
   assert "alignment_jax.losses" in loaded
