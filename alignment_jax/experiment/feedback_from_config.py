@@ -5,14 +5,14 @@ tokenizer and data.
 """
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
 from alignment_jax import data, errors, judges, parallel, scoring
 from alignment_jax.algorithm import FeedbackKind, Judge
-from alignment_jax.experiment import methods, stage_folder
+from alignment_jax.experiment import judge_stage, methods, stage_folder
 from alignment_jax.experiment.setup import Setup
 from alignment_jax.feedback import convert, models, rollout_judges, texts
 from alignment_jax.types import Demonstration, Feedback, Rollout, Tokens
@@ -33,7 +33,8 @@ def rollout_judge(
   """What `config.sampling.judge` names, as a judge of rollouts.
 
   A judge of texts is shown what a person answered to each prompt, where the
-  data have it.
+  data have it. Reward models of several other runs are an ensemble, combined as
+  `judge.combine` says; see `feedback.convert.combined`.
 
   Args:
     setup: of the run; what it trained before lies in its folder.
@@ -72,13 +73,21 @@ def rollout_judge(
       texts.comparisons(prefer, decode, references)
     )
   if name == "reward_model":
-    score = _centered_reward(setup, mesh, setup.judge_folder(name))
+    paths = judge_stage.other_runs(setup.settings)
+    score = _centered_rewards(setup, mesh, paths or (setup.judge_folder(name),))
+    combination = sampling.judge.get("combine", "mean")
+    coefficient = sampling.judge.get("coefficient", 0.0)
   else:
     score = texts.rewards(
       judges.build_all(**sampling.judge), decode, references
     )
+    combination, coefficient = "sum", 0.0
   return rollout_judges.from_rewards(
-    score, kind, preference_scale=sampling.preference_scale
+    score,
+    kind,
+    preference_scale=sampling.preference_scale,
+    combination=combination,
+    coefficient=coefficient,
   )
 
 
@@ -148,27 +157,30 @@ def preference_scorer(
   return compare
 
 
-def _centered_reward(
-  setup: Setup, mesh: jax.sharding.Mesh, path: pathlib.Path
+def _centered_rewards(
+  setup: Setup, mesh: jax.sharding.Mesh, paths: Sequence[pathlib.Path]
 ) -> rollout_judges.ScoreResponses:
-  """A reward model, of this run or another: what people wrote earns 0."""
-  score = reward_scorer(setup, mesh, path)
+  """Reward models, of this run or others: what people wrote earns 0 of each."""
   size = setup.settings.evaluation.batch_size
   loader = setup.loader("demonstration", "train", size)
   demonstrations, _ = loader.rows(range(min(len(loader), 8 * size)))
   assert isinstance(demonstrations, Demonstration)
-  try:
-    center = convert.center_of(
-      score(
-        demonstrations.prompt,
-        jax.tree.map(lambda a: a[:, None], demonstrations.response),
-      )
-    )
-  except errors.UserError as error:
-    raise errors.UserError(f"the reward model in {path}: {error}") from error
+  shown = jax.tree.map(lambda a: a[:, None], demonstrations.response)
+  scores, centers = [], []
+  for path in paths:
+    score = reward_scorer(setup, mesh, path)
+    try:
+      centers.append(convert.center_of(score(demonstrations.prompt, shown)))
+    except errors.UserError as error:
+      raise errors.UserError(f"the reward model in {path}: {error}") from error
+    scores.append(score)
 
   def rewards(prompt: Tokens, responses: Tokens, index: int) -> np.ndarray:
     del index
-    return (score(prompt, responses) - center)[..., None]
+    centered = [
+      score(prompt, responses) - center
+      for score, center in zip(scores, centers, strict=True)
+    ]
+    return np.stack(centered, axis=-1)
 
   return rewards

@@ -28,6 +28,7 @@ from alignment_jax.experiment.settings import (
   Tokenizer,
   Training,
 )
+from alignment_jax.feedback import convert
 
 Section = TypeVar("Section")
 
@@ -190,11 +191,21 @@ def _check_judge(settings: Settings, section: Mapping[str, Any]) -> None:
     judges.build_all(**section)  # before anything runs
   if judge not in TRAINED_JUDGES:
     return
+  known = ["path"]
+  if judge == "reward_model":
+    known += ["combine", "coefficient"]
   for name in methods.without_name(section):
-    if name != "path":
-      raise errors.unknown(f"setting of judge '{judge}'", name, ["path"])
+    if name not in known:
+      raise errors.unknown(f"setting of judge '{judge}'", name, known)
   if "path" in section:
-    _typed(section["path"], str, "sampling.judge.path")
+    several = judge == "reward_model" and isinstance(
+      section["path"], list | tuple
+    )
+    kind = tuple[str, ...] if several else str
+    _typed(section["path"], kind, "sampling.judge.path")
+    convert.check_combination(
+      section.get("combine", "mean"), section.get("coefficient", 0.0)
+    )
   elif judge not in settings.trained():
     raise errors.UserError(
       f"config.sampling.judge is the '{judge}' of this run, but the run trains"

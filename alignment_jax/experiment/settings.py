@@ -154,6 +154,9 @@ class Sampling:
       the names of several with their settings and weights; or `reward_model` or
       `preference_model`, which this run trains, or another one did: the folder
       of that stage as `path`; or `none` for a method that needs no judge.
+      Reward models of several runs, as a tuple of paths, are an ensemble:
+      `combine` is `mean`, `worst`, `less_variance` or `less_deviation`, the
+      last two with a `coefficient`; see `feedback.convert.combined`.
     preference_scale: what a difference of rewards is multiplied by to become
       the log-odds of a preference, where the method wants those; 0 lets the
       better response win.

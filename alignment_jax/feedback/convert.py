@@ -1,7 +1,7 @@
 """Numbers into other numbers: each conversion of feedback, once, in NumPy."""
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -94,12 +94,7 @@ def combined(
   Raises:
     UserError: no such combination, or a coefficient below 0.
   """
-  if combination not in get_args(Combination):
-    raise errors.unknown("combination", combination, get_args(Combination))
-  if not 0 <= coefficient < np.inf:
-    raise errors.UserError(
-      f"coefficient must be a finite number, at least 0, got {coefficient}"
-    )
+  check_combination(combination, coefficient)
   # In float64: a variance of nearly equal float32 numbers would be noise.
   rewards = rewards.astype(np.float64)
   mean = rewards.mean(axis=-1)
@@ -111,6 +106,20 @@ def combined(
     "less_deviation": lambda: mean - coefficient * rewards.std(axis=-1),
   }
   return combine[combination]().astype(np.float32)
+
+
+def check_combination(combination: Any, coefficient: Any) -> None:
+  """Refuses settings of `combined`.
+
+  Raises:
+    UserError: no such combination, or a coefficient that is no number >= 0.
+  """
+  if combination not in get_args(Combination):
+    raise errors.unknown("combination", combination, get_args(Combination))
+  if not (isinstance(coefficient, int | float) and 0 <= coefficient < np.inf):
+    raise errors.UserError(
+      f"coefficient must be a finite number, at least 0, got {coefficient}"
+    )
 
 
 def center_of(demonstrations: Float[np.ndarray, "*batch"]) -> float:

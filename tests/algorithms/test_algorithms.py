@@ -219,3 +219,43 @@ def test_aggregation_decides_what_a_margin_is(aggregation):
   counted = np.asarray(batch.rejected.mask.sum(-1))[1:]
   nats = {"sum": counted.mean() * np.log(40), "mean": np.log(40)}[aggregation]
   assert metrics["logps/rejected"].value() == pytest.approx(-nats, rel=0.1)
+
+
+# What a method does unless told otherwise: with the numbers of its paper.
+DEFAULTS = {
+  "dr_grpo": {"beta": 0.0},  # arXiv:2503.20783: no KL
+  "kto": {"lambda_desirable": 1.0, "lambda_undesirable": 1.0},
+  "ppo": {  # arXiv:2403.17031, table of hyper-parameters
+    "clip": 0.2,
+    "value_clip": 0.2,
+    "value_coefficient": 0.1,
+    "gamma": 1.0,
+    "lambda_": 0.95,
+    "missing_eos_reward": None,
+    "whiten_rewards": False,
+    "whiten_advantages": True,
+    "kl_target": None,
+    "kl_gain": 0.1,  # arXiv:1909.08593, section 2.2
+  },
+  "rcfd": {"beta": 0.0, "clip": 0.3},
+  "reinforce": {
+    "baseline": "running",
+    "decay": 0.99,
+    "kl": "reward",
+    "kl_target": None,
+    "kl_gain": 0.1,
+  },
+  "rloo": {"clip": None, "kl": "reward", "kl_target": None, "kl_gain": 0.1},
+  "soft_q_online": {"gamma": 1.0},
+  "warp": {"members": 2},
+}
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULTS))
+def test_unless_told_otherwise_a_method_is_the_papers(name):
+  parameters = inspect.signature(algorithms.ALGORITHMS[name].factory).parameters
+  assert DEFAULTS[name] == {
+    key: parameter.default
+    for key, parameter in parameters.items()
+    if parameter.default is not parameter.empty
+  }

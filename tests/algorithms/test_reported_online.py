@@ -15,7 +15,7 @@ from alignment_jax import algorithms, rollouts, types
 from alignment_jax.algorithms import ALGORITHMS
 
 EOS, ROWS, K = 1, 12, 3
-REWARDS = np.array([-1.5, 0.25, 2.0, 0.25, -0.5, 3.0, 0.75])
+REWARDS = np.array([-1.5, 0.25, 2.0, 0.25, -0.8, 3.0, 0.75])
 ONLINE = sorted(name for name, m in ALGORITHMS.items() if m.samples)
 # Tested with the values of the critic, in test_ppo.py.
 CRITIC = {

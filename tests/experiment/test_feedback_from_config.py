@@ -18,6 +18,7 @@ from alignment_jax.experiment import (
   stage_folder,
 )
 from alignment_jax.experiment.setup import Setup
+from alignment_jax.training import checkpoint
 from configs import ppo, quickstart, rloo
 
 
@@ -201,6 +202,56 @@ def test_what_people_wrote_earns_nothing_on_average(judged, source, learning):
   )(rollout, 0)
   assert rewards.rewards.std() > 1e-3
   assert rewards.rewards.mean() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_reward_models_of_several_runs_are_an_ensemble(
+  tmp_path, judged, source, learning
+):
+  # A second one whose head points the other way: centered, minus the first.
+  other = tmp_path / "reward_model"
+  shutil.copytree(judged / "reward_model", other)
+  model, _, _ = stage_folder.open_stage(other)
+  mesh = parallel.make_mesh(data=-1, fsdp=1, tensor=1)
+  params = stage_folder.load_tree(other, "reward", model, mesh)
+  turned = {**params, "head": jax.tree.map(jnp.negative, params["head"])}
+  checkpoint.save_tree(other / stage_folder.FINAL, {"reward": turned})
+
+  def rewards(*paths, **settings):
+    judge = {"name": "reward_model", "path": paths, **settings}
+    config = learning(source, judged / "reward_model", judged / "sft")
+    config.sampling.judge = config_dict.create(**judge)
+    setup = setup_of(judged, config, source)
+    loader = setup.loader("demonstration", "train", 8)
+    rows, _ = loader.rows(range(8))
+    responses = jax.tree.map(lambda a: a[:, None], rows.response)
+    rollout = types.Rollout(
+      prompt=rows.prompt,
+      responses=responses,
+      logprobs=np.zeros(responses.ids.shape, np.float32),
+      ended=np.ones((8, 1), bool),
+      version=np.zeros(8, np.int32),
+    )
+    judge = feedback_from_config.rollout_judge(
+      setup, "reward", setup.mesh, loader
+    )
+    return judge(rollout, 0).rewards
+
+  alone = rewards(str(judged / "reward_model"))
+  paths = str(judged / "reward_model"), str(other)
+  assert np.abs(alone).max() > 1e-3
+  np.testing.assert_allclose(rewards(*paths), 0 * alone, atol=1e-5)
+  np.testing.assert_allclose(
+    rewards(*paths, combine="worst"), -np.abs(alone), atol=1e-5
+  )
+  np.testing.assert_allclose(
+    rewards(*paths, combine="less_deviation", coefficient=0.5),
+    -0.5 * np.abs(alone),
+    atol=1e-5,
+  )
+  with pytest.raises(errors.UserError, match="no combination 'best'; avail"):
+    rewards(*paths, combine="best")
+  with pytest.raises(errors.UserError, match="at least 0, got -1"):
+    rewards(*paths, coefficient=-1.0)
 
 
 def test_a_judge_sees_what_a_person_answered_to_each_prompt(

@@ -35,6 +35,13 @@ def test_the_coefficient_follows_the_relative_error(table_world, kl, factor):
   np.testing.assert_allclose(moved.coefficient(slow), 0.5 * factor, rtol=1e-6)
 
 
+def test_by_default_the_coefficient_moves_by_a_tenth_of_the_error(table_world):
+  moved = kl_control.KLControl(beta=0.5, target=4.0)
+  trainable, slow = moved.init(None, table_world.policy)
+  _, slow = moved.refresh(trainable, slow, 1, {"kl/sampled": jnp.array(4.4)})
+  np.testing.assert_allclose(moved.coefficient(slow), 0.505, rtol=1e-6)
+
+
 def test_without_a_target_there_is_nothing_to_keep(table_world):
   fixed = control(target=None)
   trainable, slow = fixed.init(jax.random.key(0), table_world.policy)
