@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import os
 import pathlib
 import subprocess
 import sys
@@ -123,3 +124,25 @@ def test_the_script_prints_the_summary_or_one_line(
   assert result.returncode == status
   assert (result.stderr if status else result.stdout).startswith(output)
   assert len(result.stderr.splitlines()) == bool(status)
+
+
+def test_the_script_reads_prepared_data_where_it_is_told(prepared, tmp_path):
+  def printed(folder):
+    return subprocess.run(
+      [
+        *(sys.executable, "experiments/prepare_data.py"),
+        "--source=tfds:human_ratings/feedback",
+        f"--data_dir={folder}",
+      ],
+      cwd=ROOT,
+      # Nothing is fetched where it is not.
+      env={**os.environ, "PIP_NO_INDEX": "1", "JAX_PLATFORMS": "cpu"},
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+
+  there, elsewhere = printed(prepared), printed(tmp_path)
+  assert there.returncode == 0, there.stderr
+  assert "feedback:" in there.stdout
+  assert elsewhere.returncode == 2 and "error: " in elsewhere.stderr

@@ -251,6 +251,8 @@ def test_generate_and_evaluate_read_what_train_wrote(finished):
   code, out, err = run("evaluate", f"--workdir={workdir}", "--prompts=2")
   assert code == 0, err
   assert "win rate under vader" in out
+  code, _, err = run("evaluate", f"--workdir={workdir}", "--prompts=-1")
+  assert one_error(code, err) == "error: prompts must be >= 1, got -1"
 
 
 def one_error(code, err):
