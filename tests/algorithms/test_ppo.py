@@ -177,7 +177,21 @@ def test_it_computes_what_the_authors_code_does(
   np.testing.assert_allclose(metrics["loss/policy"].value(), policy, **close)
   np.testing.assert_allclose(metrics["loss/value"].value(), value, **close)
   np.testing.assert_allclose(loss.value(), policy + 0.1 * value, **close)
-  assert metrics["policy/clipped"].value() > 0.1
+  counted, valued = ~paper.padding, ~paper.padding_p1
+  ratio = np.exp(
+    paper.of_tokens(world, moved["policy"], batch.rollout) - paper.logprobs
+  )
+  shift = values_by_prefix(world, moved["value"], batch.rollout) - paper.values
+  reported = {
+    "policy/clipped": (np.abs(ratio - 1) > CLIP)[counted].mean(),
+    "value/clipped": (np.abs(shift) > 0.2)[valued].mean(),
+    "value/mean": paper.values[valued].mean(),
+    "value/error": np.square(paper.values - paper.returns)[valued].mean(),
+    "returns/mean": paper.returns[valued].mean(),
+  }
+  assert 0 < reported["policy/clipped"] < 1 and reported["value/clipped"] > 0
+  for name, expected in reported.items():
+    np.testing.assert_allclose(metrics[name].value(), expected, **close)
 
 
 def test_the_expected_gradient_is_that_of_the_regularised_reward(table_world):
