@@ -5,10 +5,18 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
-from alignment_jax.algorithm import Algorithm
+from alignment_jax.algorithm import Algorithm, Metrics
 from alignment_jax.ops.means import divide
+from alignment_jax.training.state import TrainState
+
+# (trainable, slow, optimizer state)
+Carry = tuple[PyTree, PyTree, PyTree]
+# (state, batch, key) -> (state, metrics)
+Update = Callable[
+  [TrainState, PyTree, Array], tuple[TrainState, dict[str, Array]]
+]
 
 
 def keys_of(key: Array, step: Array | int) -> tuple[Array, Array]:
@@ -28,7 +36,7 @@ def make_update(
   microbatches: int = 1,
   epochs: int = 1,
   minibatches: int = 1,
-) -> Callable:
+) -> Update:
   """update(state, batch, key) -> (state, metrics).
 
   Pure and not compiled. It takes what `algorithm.loss` takes: the data of an
@@ -49,22 +57,29 @@ def make_update(
     `gradient_norm`, as means over epochs and minibatches.
   """
 
-  def gradients(trainable, slow, batch, key):
-    def total(trainable):
+  def gradients(
+    trainable: PyTree, slow: PyTree, batch: PyTree, key: Array
+  ) -> tuple[PyTree, Array, Metrics]:
+    def total(trainable: PyTree) -> tuple[Array, tuple[Array, Metrics]]:
+      # The total, not the mean: gradients of parts then add up, whatever
+      # weight each part has.
       mean, metrics = algorithm.loss(trainable, slow, batch, key)
       return mean.total, (mean.weight, metrics)
 
     grads, (weight, metrics) = jax.grad(total, has_aux=True)(trainable)
     return grads, weight, metrics
 
-  def accumulated(trainable, slow, batch, key):
+  def accumulated(
+    trainable: PyTree, slow: PyTree, batch: PyTree, key: Array
+  ) -> tuple[PyTree, Array, Metrics]:
     parts = _strided(batch, microbatches)
 
-    def add(sums, part):
+    def add(sums: PyTree, part: tuple[Array, PyTree]) -> tuple[PyTree, None]:
       index, batch = part
       new = gradients(trainable, slow, batch, jax.random.fold_in(key, index))
       return jax.tree.map(jnp.add, sums, new), None
 
+    # A scan, not a loop: one microbatch's activations exist at a time.
     shapes = jax.eval_shape(
       gradients, trainable, slow, jax.tree.map(lambda a: a[0], parts), key
     )
@@ -72,7 +87,9 @@ def make_update(
     sums, _ = jax.lax.scan(add, zeros, (jnp.arange(microbatches), parts))
     return sums
 
-  def descend(carry, batch, key, number):
+  def descend(
+    carry: Carry, batch: PyTree, key: Array, number: Array
+  ) -> tuple[Carry, dict[str, Array]]:
     trainable, slow, optimizer_state = carry
     compute = gradients if microbatches == 1 else accumulated
     grads, weight, metrics = compute(trainable, slow, batch, key)
@@ -83,13 +100,16 @@ def make_update(
         grads, optimizer_state, trainable
       )
     scalars = {name: mean.value() for name, mean in metrics.items()}
+    # Before clipping, which is a link of the optimizer's chain.
     scalars["gradient_norm"] = optax.tree.norm(grads)
     trainable, slow = algorithm.refresh(
       optax.apply_updates(trainable, updates), slow, number, scalars
     )
     return (trainable, slow, optimizer_state), scalars
 
-  def update(state, batch, key: Array):
+  def update(
+    state: TrainState, batch: PyTree, key: Array
+  ) -> tuple[TrainState, dict[str, Array]]:
     _, key = keys_of(key, state.step)
     carry = state.trainable, state.slow, state.optimizer_state
     count = epochs * minibatches
@@ -97,17 +117,21 @@ def make_update(
       carry, scalars = descend(carry, batch, key, state.step + 1)
     else:
 
-      def one(carry, index):
+      def descend_on_part(
+        carry: Carry, index: Array
+      ) -> tuple[Carry, dict[str, Array]]:
         epoch, part = index // minibatches, index % minibatches
+        # All minibatches of an epoch shuffle alike, so each row comes once.
         shuffled = _shuffled(batch, jax.random.fold_in(key, epoch), minibatches)
         return descend(
           carry,
           jax.tree.map(lambda a: a[part], shuffled),
+          # Behind the keys that shuffle the epochs.
           jax.random.fold_in(key, epochs + index),
           state.step * count + index + 1,
         )
 
-      carry, history = jax.lax.scan(one, carry, jnp.arange(count))
+      carry, history = jax.lax.scan(descend_on_part, carry, jnp.arange(count))
       scalars = jax.tree.map(jnp.mean, history)
     trainable, slow, optimizer_state = carry
     return state.replace(
@@ -120,8 +144,10 @@ def make_update(
   return update
 
 
-def _strided(batch, parts):
+def _strided(batch: PyTree, parts: int) -> PyTree:
   """[B, ...] to [parts, B / parts, ...]; rows stay on their device."""
+  # Part i has the rows i, i + parts, ...: every device holds a stretch of rows,
+  # and so a share of each part. Contiguous parts would lie on few devices.
   return jax.tree.map(
     lambda a: jnp.moveaxis(
       a.reshape(a.shape[0] // parts, parts, *a.shape[1:]), 1, 0
@@ -130,7 +156,7 @@ def _strided(batch, parts):
   )
 
 
-def _shuffled(batch, key, parts):
+def _shuffled(batch: PyTree, key: Array, parts: int) -> PyTree:
   rows = jax.tree.leaves(batch)[0].shape[0]
   order = jax.random.permutation(key, rows) if parts > 1 else jnp.arange(rows)
   return _strided(jax.tree.map(lambda a: a[order], batch), parts)
