@@ -234,3 +234,8 @@ def test_constructors_refuse_what_is_out_of_range():
     tabular.cyclic_game(3, win=1.5)
   with pytest.raises(ValueError, match="^actions must be at least 1"):
     tabular.random_game(jax.random.key(0), actions=0)
+
+
+def test_no_games_at_all_have_no_exploitability():
+  none = tabular.exploitability(jnp.zeros((0, 3)), jnp.zeros((0, 3, 3)))
+  assert none.shape == (0,)
