@@ -50,7 +50,8 @@ def claim(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
     return
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    if any(workdir.iterdir()):
+    # What a kill left of the config is no file of anybody's.
+    if any(not path.name.startswith(CONFIG) for path in workdir.iterdir()):
       raise errors.UserError(
         f"{workdir} holds files but no {CONFIG}, so it is not a run of ours;"
         " choose an empty or new --workdir"

@@ -194,6 +194,31 @@ def test_a_norm_of_zero_clips_nothing():
   assert reading.read(quickstart.get_config()).main.optimizer.clip_norm == 1.0
 
 
+def test_a_kill_while_the_config_is_written_locks_no_folder(
+  tmp_path, monkeypatch
+):
+  config = quickstart.get_config("tiny").to_dict()
+
+  def killed(source, target):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    # As a kill does, it leaves what was written so far.
+    patch.setattr("os.replace", killed)
+    patch.setattr("shutil.rmtree", lambda *args, **kwargs: None)
+    folder.claim(tmp_path, config)
+  assert [path.name for path in tmp_path.iterdir()] != []
+  folder.claim(tmp_path, config)
+  assert folder.read_config(tmp_path)["seed"] == config["seed"]
+
+
+def test_a_folder_with_files_of_others_is_not_taken(tmp_path):
+  (tmp_path / "thesis.txt").write_text("mine")
+  with pytest.raises(errors.UserError, match="holds files but no config.json"):
+    folder.claim(tmp_path, quickstart.get_config("tiny").to_dict())
+  assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
 def test_a_missing_field_is_named():
   config = quickstart.get_config("tiny").unlock()
   del config.training.batch_size
