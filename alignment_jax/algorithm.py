@@ -48,7 +48,7 @@ Refresh = Callable[
 ]
 # Feedback, NumPy -> whether there is something to learn from each prompt
 Keep = Callable[[Feedback], Bool[np.ndarray, "B"]]
-# (Rollout on the host, index of the batch that it answers) -> Feedback, NumPy
+# (Rollout on the host, index of the batch it responds to) -> Feedback, NumPy
 Judge = Callable[[Rollout, int], Feedback]
 
 # What a method learns from beside its own samples; see `Rollouts.feedback`.

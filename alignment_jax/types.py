@@ -30,7 +30,7 @@ class Tokens:
 
 @flax.struct.dataclass
 class Prompts:
-  """Prompts to answer, for a method that samples its own responses."""
+  """Prompts to respond to, for a method that samples its own responses."""
 
   prompt: Tokens
 
@@ -48,7 +48,7 @@ class PreferencePair:
   """Two responses to one prompt and how people rank them.
 
   Attributes:
-    prompt: what both responses answer.
+    prompt: what both respond to.
     chosen: the response that is preferred, or the first of the two when
       `probability` says how often it is.
     rejected: the other response.
@@ -78,7 +78,7 @@ class Rollout:
   """K responses of the policy to each prompt, and what they are set against.
 
   Attributes:
-    prompt: what was answered, [B, T].
+    prompt: what is responded to, [B, T].
     responses: what the policy that is to learn sampled, [B, K, T].
     logprobs: log-probability of each token of `responses` in nats, under the
       parameters that sampled it and at the temperature of sampling; 0 where the
@@ -87,7 +87,7 @@ class Rollout:
     version: the update whose parameters sampled it.
     opponents: [B, J, T], what another policy sampled for the same prompts, in a
       method that compares with one.
-    demonstration: what a person answered, [B, T], where the method needs it.
+    demonstration: what a person responded, [B, T], where the method needs it.
   """
 
   prompt: Tokens

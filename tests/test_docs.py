@@ -1,11 +1,16 @@
 """Pages that are written from the code are what the code says now."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+# A file, and perhaps a test in it, as pages write them; NAME and x stand for
+# what the reader brings.
+FILE = re.compile(r"`((?:\w+/)*\w+\.py)(?:::(test_\w+))?`")
 
 
 def _make_pages():
@@ -42,3 +47,22 @@ def test_links_between_pages_lead_somewhere(name):
     target = target.split(")")[0]
     if not target.startswith("http"):
       assert (DOCS / target.split("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize(
+  "page",
+  [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"],
+  ids=lambda page: page.name,
+)
+def test_every_file_and_test_that_a_page_names_is_there(page):
+  roots = (ROOT, ROOT / "alignment_jax", ROOT / "tests", ROOT / "experiments")
+  for name, test in FILE.findall(page.read_text()):
+    if "NAME" in name or "/" not in name and not test:
+      continue  # for the reader to fill in; a name alone may be a bad example
+    if "/" in name:
+      files = [root / name for root in roots if (root / name).is_file()]
+    else:
+      files = [path for root in roots[1:] for path in root.rglob(name)]
+    assert files, name
+    if test:
+      assert any(f"def {test}(" in file.read_text() for file in files), test

@@ -40,9 +40,9 @@ def warp(
 
   From there all members and anchors go on. `policy` is the first member; at the
   end of a phase it is the new start, so let a run end with a phase. The paper
-  gives members their own order of the data: here they answer the same prompts,
-  each with samples of its own. Its phases are runs with a new optimizer: here
-  the optimizer's state goes on.
+  gives members their own order of the data: here they respond to the same
+  prompts, each with samples of its own. Its phases are runs with a new
+  optimizer: here the optimizer's state goes on.
 
   Args:
     model: the network; the slow state holds members + 2 of it.

@@ -32,7 +32,7 @@ def rollout_judge(
 ) -> Judge:
   """What `config.sampling.judge` names, as a judge of rollouts.
 
-  A judge of texts is shown what a person answered to each prompt, where the
+  A judge of texts is shown what a person responded to each prompt, where the
   data have it. Reward models of several other runs are an ensemble, combined as
   `judge.combine` says; see `feedback.convert.combined`.
 

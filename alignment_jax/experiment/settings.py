@@ -41,7 +41,7 @@ class Training:
     batch_size: rows of the data per update, over all devices.
     microbatches: parts that a minibatch is processed in, to save memory.
     epochs: how often a batch is gone through.
-    minibatches: parts of a batch, shuffled, that get an optimiser step each.
+    minibatches: parts of a batch, shuffled, that get an optimizer step each.
     log_every: steps between two lines of metrics.
     checkpoint_every: steps between two checkpoints.
   """
@@ -55,7 +55,7 @@ class Training:
   checkpoint_every: int
 
   def optimizer_steps(self) -> int:
-    """How often the optimiser moves the parameters in all."""
+    """How often the optimizer moves the parameters in all."""
     return self.steps * self.epochs * self.minibatches
 
 
@@ -108,7 +108,7 @@ class Evaluation:
 
   Attributes:
     judge: a key of `JUDGES` that needs no settings: who decides the first win
-      rate. It is shown what people answered, where the data have it.
+      rate. It is shown what people responded, where the data have it.
     prompts: how many held-out prompts; 0 leaves evaluation out.
     batch_size: prompts at a time.
     temperature: of sampling.
@@ -205,7 +205,7 @@ class Settings:
     lora: what stages train that start from a trained policy.
     sft: the stage before the main one; None where the main one is SFT.
     reward_model: a judge trained on the same data; None for none.
-    preference_model: another, which reads two answers at once; None for none.
+    preference_model: another, which reads two responses at once; None for none.
     sampling: how responses are sampled and judged; None where the main method
       learns from the data as they are.
     reference_update: `name`, a key of `REFERENCE_UPDATES`, and its settings:

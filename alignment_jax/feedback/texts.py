@@ -15,7 +15,7 @@ from alignment_jax.types import Tokens
 
 # Token ids -> what they say
 Decode = Callable[[Sequence[int]], str]
-# Index of a batch -> what people answered to its prompts; None where unknown
+# Index of a batch -> what people responded to its prompts; None where unknown
 References = Callable[[int], Sequence[str | None]]
 
 
@@ -70,13 +70,13 @@ def comparisons(
       first, second = (i.reshape(-1) for i in np.indices(shape))
     one = list(texts[:, first].reshape(-1))
     other = list(others[:, second].reshape(-1))
-    answers = prefer(
+    preferred = prefer(
       _repeated(texts_of(prompt, decode), len(first)) * 2,
       [*one, *other],
       [*other, *one],
       _repeated(references(index), len(first)) * 2,
     )
-    won = convert.swap_averaged(*np.split(np.asarray(answers), 2))
+    won = convert.swap_averaged(*np.split(np.asarray(preferred), 2))
     won = won.reshape(rows, len(first)).astype(np.float32)
     if opponents is not None:
       return won.reshape(rows, *shape)

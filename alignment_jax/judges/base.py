@@ -180,7 +180,7 @@ def _guard(
       raise
     except _TimedOut as error:
       raise JudgeError(
-        f"the judge '{name}' gave no answer for {count} texts in"
+        f"the judge '{name}' returned nothing for {count} texts in"
         f" {timeout_seconds:g} s; the longest are"
         f" {quoted(_longest(texts, count))}; ask for fewer at a time or raise"
         " timeout_seconds"

@@ -20,7 +20,7 @@ def vader_judge() -> base.RewardJudge:
 
   The lexicon is by the same authors as the human ratings of texts that are our
   main data. It was not trained on our pairs, so it is a second opinion on them,
-  but not one from strangers. It sees the response alone: a cheerful answer to
+  but not one from strangers. It sees the response alone: a cheerful response to
   the wrong question scores high, and so does repeating "great".
 
   Returns:

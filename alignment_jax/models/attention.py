@@ -108,7 +108,7 @@ class SelfAttention(nn.Module):
     head_width: features of a head.
     width: features of the residual stream.
     scale: factor on the logits; 1 in T5.
-    query_gain: variance of a query's feature at initialisation.
+    query_gain: variance of a query's feature at initialization.
     dtype: of the computation.
     bias: whether queries, keys and values add a vector.
     output_bias: whether the output does.

@@ -99,7 +99,7 @@ def rollout_of(
 
   They are computed anew from the whole sequence, as the loss will do it, so
   that the ratio to the policy that sampled is 1 where it has not moved. What
-  opponents or a person answered is handed on and not scored.
+  opponents or a person responded is handed on and not scored.
   """
   return Rollout(
     prompt=prompt,

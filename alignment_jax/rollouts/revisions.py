@@ -19,12 +19,12 @@ from alignment_jax.types import Tokens
 def revision_prompt(
   prompt: Tokens, shown: Tokens, template: Sequence[Sequence[int]]
 ) -> Tokens:
-  """The prompt and the answer that is to be improved, as one prompt.
+  """The prompt and the response that is to be improved, as one prompt.
 
   Args:
     prompt: [B, T] prompts.
-    shown: [B, T] answers to them.
-    template: token ids before and after the answer.
+    shown: [B, T] responses to them.
+    template: token ids before and after the response.
 
   Raises:
     ValueError: the template has other than two parts.
@@ -44,7 +44,7 @@ def self_revise(
   revisions: int,
   **settings: Any,
 ) -> Tokens:
-  """An answer to each prompt, improved so many times.
+  """A response to each prompt, improved so many times.
 
   y_0 ~ policy(. | x), then y_{k + 1} ~ policy(. | x, y_k); the paper goes to 5.
 
@@ -90,6 +90,6 @@ def check_template(template: Sequence[Sequence[int]]) -> None:
   """
   if len(template) != 2:
     raise ValueError(
-      "template must have two parts (before and after the answer that is"
+      "template must have two parts (before and after the response that is"
       f" shown), got {len(template)}"
     )

@@ -166,7 +166,7 @@ def lab_class_judge(
 ) -> TextJudge:
   """How often a text is preferred to those of a fixed opponent.
 
-  What a reward can say of `lab_class_preference`: the answer to it is the best
+  What a reward can say of `lab_class_preference`: the best under it is the best
   response to that opponent, which may lose to others.
 
   Args:

@@ -127,7 +127,8 @@ def test_a_judge_that_hangs_is_named_with_the_longest_text():
 
   start = time.monotonic()
   with pytest.raises(
-    base.JudgeError, match=r"'slow' gave no answer for 2 texts in 0.05 s.*'zzz'"
+    base.JudgeError,
+    match=r"'slow' returned nothing for 2 texts in 0.05 s.*'zzz'",
   ):
     base.checked(judge, "slow", timeout_seconds=0.05)(["p", "p"], ["y", "zzz"])
   release.set()
