@@ -75,6 +75,7 @@ def dapo(
     useful = jnp.max(rewards, axis=-1) > jnp.min(rewards, axis=-1)
     counted = jnp.broadcast_to(useful[:, None], rewards.shape)
     if overlong == "mask":
+      # Out of the loss alone: the mean of its group still has it.
       counted &= experience.rollout.ended
     if overlong == "soft":
       rewards += overlong_penalty(

@@ -65,6 +65,8 @@ def kto(
     reference = jax.lax.stop_gradient(
       score(slow["reference"], batch.prompt, batch.responses)
     )
+    # Each prompt with the response of the next row: the KL of the policy is
+    # estimated on pairs that nobody rated.
     mismatched = jax.tree.map(
       lambda array: jnp.roll(array, -1, axis=0), batch.responses
     )
@@ -74,6 +76,7 @@ def kto(
       ),
       score(slow["reference"], batch.prompt, mismatched),
     )
+    # The loader has centered the rewards: above 0 is better than average.
     desirable = batch.rewards > 0
     real = jnp.any(batch.responses.mask, axis=-1).astype(jnp.float32)
     values = losses.kto_loss(

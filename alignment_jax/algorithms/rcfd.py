@@ -77,6 +77,8 @@ def rcfd(
       ),
       extra={},
     )
+    # Before the KL comes off, so that beta means the same whatever the judges'
+    # scale is.
     standard = returns.whiten(calibrated, everywhere)
     regularized = standard - beta * kl_control.sampled(experience)
     judges = rewards.shape[-1]

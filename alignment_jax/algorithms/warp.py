@@ -162,6 +162,8 @@ def warp(
 
   def merged(trainable: PyTree, slow: PyTree) -> PyTree:
     start = slow["start"]
+    # Layer by layer, as in the paper: the angle between two task vectors is
+    # one number for each layer, not one for the whole stack.
     learnt = losses.slerp_merge(
       unstack_layers(start, model.axes),
       [unstack_layers(trainable[name], model.axes) for name in names],
@@ -187,6 +189,8 @@ def warp(
     def go_on(trainable: PyTree) -> tuple[PyTree, PyTree, PyTree]:
       return trainable, anchors, slow["start"]
 
+    # A cond, not a where: merging costs as much as all members' parameters,
+    # and is needed once a phase.
     trainable, anchors, start = jax.lax.cond(
       step % phase == 0, merge_and_restart, go_on, trainable
     )

@@ -130,10 +130,13 @@ def plan(
   settings = reading.read(config)
   mesh, generator = _meshes(settings)
   _check_batch_sizes(mesh, generator, settings)
+  # What is cheap to check comes before what reads data.
   judge_stage.check(settings)
   imported = _imported(settings)
   sources = Sources(settings.data)
   _open_sources(settings, sources)
+  # A new tokenizer is trained here, in memory: networks and methods are made
+  # with its vocabulary and its ids, once.
   tokenizer, file = _tokenizer(settings, sources, workdir)
   judge_stage.check_tokens(settings, file)
   model = imported or models.make_model(
@@ -179,6 +182,7 @@ def _stage(
     algorithm = methods.with_reference_update(
       algorithm, settings.reference_update
     )
+  # Judges too: a network that has read the texts learns to rate them sooner.
   starts_from = None if role == "sft" else start_of(settings)
   adapts = starts_from is not None and settings.lora.rank > 0
   if adapts:  # last: a reference update sees full parameters too

@@ -44,6 +44,7 @@ def run(plan: Plan, workdir: str, *, command: str = "") -> None:
   """
   setup = Setup(plan, pathlib.Path(workdir))
   folder.claim(setup.workdir, plan.config)
+  # Once: stages that are finished were trained with the one that is there.
   if not (setup.workdir / folder.TOKENIZER).exists():
     folder.write_tokenizer(setup.workdir, plan.tokenizer, plan.tokenizer_file)
   _say(describe(plan))

@@ -51,6 +51,7 @@ def run_stage(setup: Setup, stage: StagePlan) -> pathlib.Path:
       stage.algorithm, stage.optimizer, init_key, start, *critic
     )
 
+  # The schedule counts the optimizer's steps, the loop updates.
   steps_per_update = training.epochs * training.minibatches
   final = loop.train(
     loop.Spec(
@@ -104,6 +105,7 @@ def _starts(setup: Setup, stage: StagePlan) -> tuple[PyTree, ...]:
   """The parameters that the stage's first state is made from."""
   if stage.starts_from is None:
     return ()
+  # Donated to the first state, so that no second copy stays in memory.
   starts = [
     stage_folder.load_policy(
       stage.starts_from.under(setup.workdir), setup.model, setup.mesh

@@ -154,6 +154,7 @@ class SelfAttention(nn.Module):
     if self.head_norm is not None:
       query = self.head_norm("query_norm")(query)
       key = self.head_norm("key_norm")(key)
+    # Keys are stored rotated: a cache needs no positions when it is read.
     if frequencies is not None and position is not None:
       query = positions.rotate(query, position, frequencies)
       key = positions.rotate(key, position, frequencies)

@@ -111,6 +111,8 @@ class Block(nn.Module):
 
     y, memory = attend(_norm(s, "attention_norm")(x))
     y = added("attention_post_norm", y)
+    # NeoX feeds attention and MLP the same stream; the others one after the
+    # other.
     stream = x if s.parallel else x + y
     z = added("mlp_post_norm", mlp(_norm(s, "mlp_norm")(stream)))
     return (x + y + z if s.parallel else stream + z), memory
@@ -158,6 +160,7 @@ class Decoder(nn.Module):
       prompt.ids, prompt.mask, position, None, deterministic
     )
     return base.Context(
+      # Prompts are padded on the left, so the last column is a real token.
       last=x[:, -1],
       prefix=base.Memory(keys, values, prompt.mask, position),
       cross=None,
@@ -276,6 +279,8 @@ def _masks(
   """What global and local layers see; without a window the first alone."""
   if not s.window:
     return (seen,)
+  # Positions count real tokens, so padding between them takes no room in a
+  # window. A key that comes later has a negative distance; `seen` excludes it.
   distance = position[:, :, None] - key_position[:, None]
   return seen, seen & (distance < s.window)
 

@@ -106,6 +106,7 @@ def rollout_of(
     responses=responses,
     logprobs=token_logprobs(model, params, prompt, responses, sampling),
     ended=has_ended(responses, sampling.eos_id),
+    # Known to the host alone; `batch_sources` fills it in.
     version=jnp.zeros(prompt.ids.shape[:1], jnp.int32),
     opponents=opponents,
     demonstration=demonstration,

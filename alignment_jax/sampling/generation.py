@@ -212,6 +212,7 @@ def advance(
     return _draw(logits, dataclasses.replace(state, inner=inner))
 
   def is_unfinished(state: State) -> Bool[Array, ""]:
+    # One long response keeps all rows going: shapes are static.
     return (state.length < stop) & ~jnp.all(state.done)
 
   return jax.lax.while_loop(is_unfinished, body, state)
@@ -235,8 +236,11 @@ def finish(state: State) -> Samples:
 def _draw(logits: Logits, state: State) -> State:
   """The state with one more token, from the logits of all components."""
   s = state.settings
+  # First the temperature, then the cuts: top-p is of the distribution that is
+  # sampled from, as in transformers.
   if s.temperature > 0:
     logits = tuple(array / s.temperature for array in logits)
+  # What is sampled from comes first, then its components, for their log-probs.
   allowed = _allowed(logits[0], state.length, s)
   key, draw_key = jax.random.split(state.key)
   if s.temperature > 0:
@@ -261,6 +265,7 @@ def _draw(logits: Logits, state: State) -> State:
     length=state.length + 1,
     done=state.done if s.eos_id is None else state.done | (ids == s.eos_id),
     ids=write(state.ids, ids),
+    # Of those alive before this token: the one that ends a response is real.
     mask=write(state.mask, alive),
     logprobs=tuple(
       write(buffer, logprob(array))

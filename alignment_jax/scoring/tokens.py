@@ -81,6 +81,7 @@ def token_statistics(
   def measure(
     hidden: Float[Array, "N C D"], ids: Int[Array, "N C"]
   ) -> tuple[Float[Array, "N C"], ...]:
+    # float32 before the log-sum-exp: in bfloat16 it would lose the tail.
     logits = model.unembed(params, hidden).astype(jnp.float32) / temperature
     return tuple(statistic(logits, ids) for statistic in statistics)
 
@@ -99,6 +100,7 @@ def token_statistics(
       )
       return jnp.moveaxis(array, 1, 0)
 
+    # A scan, so that one program serves any number of chunks.
     _, values = jax.lax.scan(
       lambda _, chunk: (None, measure(*chunk)),
       None,
@@ -162,6 +164,7 @@ def response_hidden(
     (None, None) if key is None else jax.random.split(key)
   )
   context = model.encode(params, prompt, key=encode_key)
+  # Copies of what was read, not the prompt again.
   if count > 1:
     context = model.repeat(context, count)
   flat = jax.tree.map(

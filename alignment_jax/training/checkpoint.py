@@ -35,6 +35,7 @@ class Checkpoints:
 
   def save(self, step: int, state: PyTree, meta: dict[str, Any]) -> None:
     """Writes in the background; a step that is there already stays."""
+    # As after a batch source that failed right behind a checkpoint.
     if step == self.latest():
       return
     self._manager.save(

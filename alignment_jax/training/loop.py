@@ -73,6 +73,7 @@ def train(spec: Spec) -> state.TrainState:
       or no batch could be made (what was learnt is saved then).
     RuntimeError: the update was compiled again after its second step.
   """
+  # Shapes alone: they say where each leaf belongs before any of it exists.
   abstract = jax.eval_shape(spec.make_state, *spec.arguments)
   placed = parallel.shardings(spec.mesh, abstract, spec.axes)
   run = parallel.jit(
@@ -132,6 +133,8 @@ def train(spec: Spec) -> state.TrainState:
           " the shape, dtype or sharding of a batch or of the state changed"
         )
       saving = done % spec.checkpoint_every == 0 or done == spec.steps
+      # Fetching a number waits for the device, so not at every step. What is
+      # saved is looked at first: a state that is not finite is never kept.
       if done % spec.log_every == 0 or saving:
         scalars = {name: float(value) for name, value in scalars.items()}
         scalars["learning_rate"] = float(spec.schedule(step))
