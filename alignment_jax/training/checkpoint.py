@@ -56,6 +56,7 @@ class Checkpoints:
       UserError: the checkpoint has another tree or other shapes.
     """
     try:
+      _check_shapes(self._directory / str(step) / "state", target)
       return self._manager.restore(
         step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
       )["state"]
@@ -93,6 +94,7 @@ def restore_tree(path: pathlib.Path, target: PyTree) -> PyTree:
       f"{path} holds no finished parameters; train that stage to its end first"
     )
   try:
+    _check_shapes(path, target)
     with ocp.PyTreeCheckpointer() as checkpointer:
       return checkpointer.restore(
         path.absolute(),
@@ -115,6 +117,38 @@ def target_of(tree: PyTree, shardings: PyTree) -> PyTree:
     tree,
     shardings,
   )
+
+
+def _check_shapes(path: pathlib.Path, target: PyTree) -> None:
+  """Refuses a stored leaf of another shape before anything is read.
+
+  Orbax finds it while it reads, and leaves the reads of other leaves behind.
+
+  Raises:
+    ValueError: names the leaf and both shapes.
+  """
+  with ocp.PyTreeCheckpointer() as checkpointer:
+    tree = checkpointer.metadata(path.absolute()).item_metadata.tree
+  stored = {
+    _name(keys): tuple(leaf.shape)
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+  for keys, leaf in jax.tree_util.tree_leaves_with_path(target):
+    # A leaf that is missing has a clear error of Orbax's own.
+    shape = stored.get(_name(keys), leaf.shape)
+    if shape != leaf.shape:
+      raise ValueError(
+        f"{_name(keys)} has shape {shape} there, not {leaf.shape}"
+      )
+
+
+def _name(keys: tuple[Any, ...]) -> str:
+  """A path in a tree as Orbax writes it, whatever holds the leaves."""
+  parts = (
+    getattr(key, "key", getattr(key, "name", getattr(key, "idx", None)))
+    for key in keys
+  )
+  return ".".join(map(str, parts))
 
 
 def _unreadable(path: pathlib.Path, error: Exception) -> errors.UserError:

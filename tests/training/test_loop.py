@@ -1,7 +1,6 @@
 """The loop: exact resume, trip-wires, checkpoints."""
 
 import contextlib
-import gc
 import json
 import pathlib
 
@@ -199,8 +198,6 @@ def test_the_newest_two_checkpoints_are_kept(tmp_path):
   assert saved == [9, 10]
 
 
-# Orbax drops the reads of the other leaves when one does not fit.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_checkpoint_holds_the_state_of_its_step(tmp_path):
   final = run(tmp_path, steps=3)
   mesh = parallel.make_mesh(data=8, fsdp=1, tensor=1)
@@ -220,9 +217,11 @@ def test_a_checkpoint_holds_the_state_of_its_step(tmp_path):
   other = first_state().replace(trainable={"policy": jnp.zeros(5)})
   target = checkpoint.target_of(other, parallel.shardings(mesh, other, {}))
   with checkpoint.Checkpoints(tmp_path / "checkpoints") as checkpoints:
-    with pytest.raises(errors.UserError, match="3 does not fit this model"):
+    with pytest.raises(
+      errors.UserError,
+      match="3 does not fit .* trainable.policy has shape .4,. there, not .5,.",
+    ):
       checkpoints.restore(3, target)
-  gc.collect()  # of those reads, while their warnings are ignored
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_before_it_is_saved(
