@@ -1,5 +1,6 @@
 """One update, as a pure function for any loop."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -134,7 +135,8 @@ def make_update(
       carry, history = jax.lax.scan(descend_on_part, carry, jnp.arange(count))
       scalars = jax.tree.map(jnp.mean, history)
     trainable, slow, optimizer_state = carry
-    return state.replace(
+    return dataclasses.replace(
+      state,
       step=state.step + 1,
       trainable=trainable,
       slow=slow,
