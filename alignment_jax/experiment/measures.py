@@ -77,20 +77,16 @@ def drift_numbers(
 
 def likelihood_numbers(setup: Setup, params: PyTree, when: str) -> list[Number]:
   """Perplexity on what people wrote; nothing where the data have none."""
-  settings = setup.settings.evaluation
-  try:
-    loader = setup.loader("demonstration", "test", settings.batch_size)
-  except data.MissingColumns:
+  batch = _demonstrations(setup)
+  if batch is None:
     return []
-  batch, _ = loader.rows(range(min(settings.prompts, len(loader))))
-  assert isinstance(batch, Demonstration)
   logprobs = drift.response_logprobs(
     setup.model,
     params,
     batch.prompt,
     batch.response,
     mesh=setup.mesh,
-    batch_size=settings.batch_size,
+    batch_size=setup.settings.evaluation.batch_size,
   )
   return [
     Number(
@@ -104,13 +100,9 @@ def likelihood_numbers(setup: Setup, params: PyTree, when: str) -> list[Number]:
 
 def demonstration_length(setup: Setup) -> list[Number]:
   """Mean length of what people wrote; nothing where the data have none."""
-  settings = setup.settings.evaluation
-  try:
-    loader = setup.loader("demonstration", "test", settings.batch_size)
-  except data.MissingColumns:
+  batch = _demonstrations(setup)
+  if batch is None:
     return []
-  batch, _ = loader.rows(range(min(settings.prompts, len(loader))))
-  assert isinstance(batch, Demonstration)
   return [
     Number(
       name="length of demonstrations",
@@ -150,6 +142,18 @@ def preference_model(setup: Setup) -> list[Number]:
     return compare(prompt, pair, None)[:, 0, 1] > 0.5
 
   return _accuracy(setup, "preference model", first_wins)
+
+
+def _demonstrations(setup: Setup) -> Demonstration | None:
+  """The first held-out prompts with what people wrote; None without any."""
+  settings = setup.settings.evaluation
+  try:
+    loader = setup.loader("demonstration", "test", settings.batch_size)
+  except data.MissingColumns:
+    return None
+  batch, _ = loader.rows(range(min(settings.prompts, len(loader))))
+  assert isinstance(batch, Demonstration)
+  return batch
 
 
 def _accuracy(setup: Setup, name: str, first_wins: Orders) -> list[Number]:

@@ -12,6 +12,7 @@ from alignment_jax import data, errors, files, parallel
 from alignment_jax.experiment import (
   feedback_from_config,
   folder,
+  methods,
   stage_folder,
 )
 from alignment_jax.experiment.plans import StagePlan
@@ -113,8 +114,9 @@ def _starts(setup: Setup, stage: StagePlan) -> tuple[PyTree, ...]:
   ]
   if stage.critic_from is not None:
     path = stage.critic_from.under(setup.workdir)
+    trained = methods.method_named(stage.critic_from.name).trains
     starts.append(
-      stage_folder.load_tree(path, "reward", setup.model, setup.mesh)
+      stage_folder.load_tree(path, trained, setup.model, setup.mesh)
     )
   return tuple(starts)
 
